@@ -8,21 +8,7 @@ type batch struct {
 
 	seq      []byte
 	total    replication.Stats // of the attempt that completed, once done
-	attempts map[split]*attempt
-}
-
-// split identifies an attempt. The number of parts belongs to it: reports that
-// disagree about it can then never add up to a completeness that is not there
-// (invariant 1).
-type split struct {
-	attempt string
-	parts   uint32
-}
-
-// attempt collects the parts of one split.
-type attempt struct {
-	seen  map[uint32]struct{}
-	total replication.Stats
+	attempts map[string]*attempt
 }
 
 // complete reports that the watermark may pass the batch.
@@ -44,35 +30,31 @@ func (b *batch) route(r Routing) {
 	}
 }
 
-// add records a part of an attempt; a part that was reported before adds
-// nothing. Parts after the first complete attempt are of no interest.
+// add records a part. What comes after the first complete attempt is of no
+// interest.
 func (b *batch) add(p Part) {
 	if b.done {
 		return
 	}
-	if p.Parts == 1 {
+	if p.Number == 1 && p.Last { // not split: the common case
 		b.finish(p.Stats)
 		return
 	}
-	a := b.attempt(split{p.Attempt, p.Parts})
-	if _, dup := a.seen[p.Part]; dup {
-		return
-	}
-	a.seen[p.Part] = struct{}{}
-	a.total = a.total.Add(p.Stats)
-	if uint32(len(a.seen)) == p.Parts {
+	a := b.attempt(p.Attempt)
+	a.add(p)
+	if a.complete() {
 		b.finish(a.total)
 	}
 }
 
-func (b *batch) attempt(s split) *attempt {
+func (b *batch) attempt(id string) *attempt {
 	if b.attempts == nil {
-		b.attempts = make(map[split]*attempt)
+		b.attempts = make(map[string]*attempt)
 	}
-	a := b.attempts[s]
+	a := b.attempts[id]
 	if a == nil {
 		a = &attempt{seen: make(map[uint32]struct{})}
-		b.attempts[s] = a
+		b.attempts[id] = a
 	}
 	return a
 }
@@ -80,4 +62,32 @@ func (b *batch) attempt(s split) *attempt {
 // finish freezes the counters and drops the parts (invariant 5).
 func (b *batch) finish(total replication.Stats) {
 	b.done, b.total, b.attempts = true, total, nil
+}
+
+// attempt collects the parts of one delivery of a batch.
+type attempt struct {
+	seen    map[uint32]struct{}
+	highest uint32 // number seen
+	last    uint32 // highest number that was marked last; 0 for none
+	total   replication.Stats
+}
+
+// add records a part; its counters enter once, those of its first report.
+func (a *attempt) add(p Part) {
+	a.highest = max(a.highest, p.Number)
+	if p.Last {
+		a.last = max(a.last, p.Number)
+	}
+	if _, repeated := a.seen[p.Number]; repeated {
+		return
+	}
+	a.seen[p.Number] = struct{}{}
+	a.total = a.total.Add(p.Stats)
+}
+
+// complete reports that the parts have no gap and that the highest of them is
+// the last: a part above the one that was marked last is a contradiction, and
+// waits rather than be lost (invariant 1).
+func (a *attempt) complete() bool {
+	return a.last == a.highest && uint64(len(a.seen)) == uint64(a.last)
 }

@@ -47,9 +47,8 @@ type model struct {
 
 // batch reports whether an ordinal is complete, its seq and its counters.
 func (m *model) batch(o uint64) (complete bool, seq []byte, total replication.Stats) {
-	var isRouted, isNamed bool
-	parts := map[split]map[uint32]replication.Stats{}
-	var finished bool
+	var isRouted, isNamed, finished bool
+	parts := map[string]map[uint32]Part{}
 	for _, msg := range m.sent {
 		if msg.ordinal() != o {
 			continue
@@ -58,14 +57,13 @@ func (m *model) batch(o uint64) (complete bool, seq []byte, total replication.St
 			isRouted, isNamed, seq = true, isNamed || r.Named, r.Seq
 		}
 		if p := msg.part; p != nil && !finished {
-			s := split{p.Attempt, p.Parts}
-			if parts[s] == nil {
-				parts[s] = map[uint32]replication.Stats{}
+			if parts[p.Attempt] == nil {
+				parts[p.Attempt] = map[uint32]Part{}
 			}
-			parts[s][p.Part] = p.Stats
-			if finished = len(parts[s]) == int(p.Parts); finished {
-				for _, st := range parts[s] {
-					total = total.Add(st)
+			parts[p.Attempt][p.Number] = *p
+			if finished = hasAll(parts[p.Attempt]); finished {
+				for _, q := range parts[p.Attempt] {
+					total = total.Add(q.Stats)
 				}
 			}
 		}
@@ -74,6 +72,16 @@ func (m *model) batch(o uint64) (complete bool, seq []byte, total replication.St
 		total = replication.Stats{}
 	}
 	return isRouted && (finished || !isNamed), seq, total
+}
+
+// hasAll counts from 1 up to a part that is the last.
+func hasAll(parts map[uint32]Part) bool {
+	for n := uint32(1); ; n++ {
+		p, ok := parts[n]
+		if !ok || p.Last {
+			return ok
+		}
+	}
 }
 
 func (m *model) positions() (now, safe Position) {
@@ -118,7 +126,7 @@ func attempts(t *rapid.T, o uint64) []message {
 		parts := rapid.IntRange(1, 4).Draw(t, "parts")
 		for p := 1; p <= parts; p++ {
 			msgs = append(msgs, message{part: &Part{
-				Ordinal: o, Attempt: fmt.Sprint(a), Part: uint32(p), Parts: uint32(parts),
+				Ordinal: o, Attempt: fmt.Sprint(a), Number: uint32(p), Last: p == parts,
 				Stats: replication.Stats{
 					DocsRead:    rapid.Int64Range(0, 9).Draw(t, "read"),
 					DocsWritten: rapid.Int64Range(0, 9).Draw(t, "written"),
@@ -227,7 +235,7 @@ func TestLostMessageIsNeverPassed(t *testing.T) {
 			if hit && loseRouting && m.routing != nil {
 				continue
 			}
-			if hit && !loseRouting && m.part != nil && m.part.Part == 1 {
+			if hit && !loseRouting && m.part != nil && m.part.Number == 1 {
 				continue // of every attempt
 			}
 			rest = append(rest, m)

@@ -48,24 +48,27 @@ type Routing struct {
 }
 
 // Part says that one part of a batch is durable on the target or recorded as
-// rejected. A batch that was not split has one part: Part 1 of Parts 1.
+// rejected. A batch that was not split has one part: Number 1, Last.
 type Part struct {
 	Ordinal uint64
 	// Attempt tells apart several deliveries of the same batch, which may have
-	// been split differently.
+	// been split differently: parts of two attempts never add up.
 	Attempt string
-	// Part counts from 1 to Parts.
-	Part, Parts uint32
+	// Number of the part within the attempt, from 1.
+	Number uint32
+	// Last marks the part with the highest number. How many parts there are
+	// need not be known when the first is sent on.
+	Last bool
 	// Stats of this part alone.
 	Stats replication.Stats
 }
 
-// PartError refuses a [Part] that cannot belong to any batch: its number is 0
-// or above the number of parts.
+// PartError refuses a [Part] that cannot belong to any batch: parts are
+// numbered from 1.
 type PartError struct{ Part Part }
 
 func (e *PartError) Error() string {
-	return fmt.Sprintf("batch %d: part %d of %d does not exist", e.Part.Ordinal, e.Part.Part, e.Part.Parts)
+	return fmt.Sprintf("batch %d: part %d of attempt %q: parts are numbered from 1", e.Part.Ordinal, e.Part.Number, e.Part.Attempt)
 }
 
 // Watermark follows one run of one job on one feed. It is not safe for
@@ -132,7 +135,7 @@ func (w *Watermark) Skipped(ordinal uint64) {
 // first attempt that was complete. A Done at or below the watermark is ignored.
 // The error is a *[PartError].
 func (w *Watermark) Done(p Part) error {
-	if p.Part == 0 || p.Part > p.Parts {
+	if p.Number == 0 {
 		return &PartError{Part: p}
 	}
 	b := w.at(p.Ordinal)

@@ -11,7 +11,7 @@ func routed(o uint64) Routing { return Routing{Ordinal: o} }
 func named(o uint64) Routing  { return Routing{Ordinal: o, Named: true} }
 
 func whole(o uint64) Part {
-	return Part{Ordinal: o, Attempt: "a", Part: 1, Parts: 1, Stats: written(1)}
+	return Part{Ordinal: o, Attempt: "a", Number: 1, Last: true, Stats: written(1)}
 }
 
 func written(n int64) replication.Stats { return replication.Stats{DocsWritten: n} }
@@ -67,23 +67,48 @@ func TestPartsOfTwoAttemptsDoNotAddUp(t *testing.T) {
 	w := New(Position{})
 	w.Routed(named(1))
 	done(t, w,
-		Part{Ordinal: 1, Attempt: "a", Part: 1, Parts: 2, Stats: written(10)},
-		Part{Ordinal: 1, Attempt: "b", Part: 2, Parts: 2, Stats: written(200)},
-		Part{Ordinal: 1, Attempt: "b", Part: 2, Parts: 3, Stats: written(3000)},
+		Part{Ordinal: 1, Attempt: "a", Number: 1, Stats: written(10)},
+		Part{Ordinal: 1, Attempt: "b", Number: 2, Last: true, Stats: written(200)},
+		Part{Ordinal: 1, Attempt: "c", Number: 2, Stats: written(3000)},
 	)
 	wantOrdinal(t, w, 0)
-	done(t, w, Part{Ordinal: 1, Attempt: "b", Part: 1, Parts: 2, Stats: written(100)})
+	done(t, w, Part{Ordinal: 1, Attempt: "b", Number: 1, Stats: written(100)})
 	wantOrdinal(t, w, 1)
 	if got := w.Stats(); got != written(300) {
 		t.Errorf("Stats() = %+v, want those of attempt b alone", got)
 	}
 }
 
+func TestSplitBatchWaitsForItsLastPart(t *testing.T) {
+	w := New(Position{})
+	w.Routed(named(1))
+	done(t, w,
+		Part{Ordinal: 1, Attempt: "a", Number: 1},
+		Part{Ordinal: 1, Attempt: "a", Number: 2},
+	)
+	wantOrdinal(t, w, 0)
+	done(t, w, Part{Ordinal: 1, Attempt: "a", Number: 3, Last: true})
+	wantOrdinal(t, w, 1)
+}
+
+func TestPartAboveTheLastMakesTheAttemptWait(t *testing.T) {
+	w := New(Position{})
+	w.Routed(named(1))
+	done(t, w,
+		Part{Ordinal: 1, Attempt: "a", Number: 3},
+		Part{Ordinal: 1, Attempt: "a", Number: 2, Last: true},
+		Part{Ordinal: 1, Attempt: "a", Number: 1},
+	)
+	wantOrdinal(t, w, 0)
+	done(t, w, Part{Ordinal: 1, Attempt: "a", Number: 3, Last: true})
+	wantOrdinal(t, w, 1)
+}
+
 func TestRepeatedPartCountsOnce(t *testing.T) {
 	w := New(Position{})
 	w.Routed(named(1))
-	first := Part{Ordinal: 1, Attempt: "a", Part: 1, Parts: 2, Stats: written(1)}
-	second := Part{Ordinal: 1, Attempt: "a", Part: 2, Parts: 2, Stats: written(2)}
+	first := Part{Ordinal: 1, Attempt: "a", Number: 1, Stats: written(1)}
+	second := Part{Ordinal: 1, Attempt: "a", Number: 2, Last: true, Stats: written(2)}
 	done(t, w, first, first, first)
 	wantOrdinal(t, w, 0)
 	done(t, w, second, second, first)
@@ -192,20 +217,15 @@ func TestLiveFeedHasNoEnd(t *testing.T) {
 	}
 }
 
-func TestImpossiblePartIsRefused(t *testing.T) {
-	for _, p := range []Part{
-		{Ordinal: 1, Part: 0, Parts: 1},
-		{Ordinal: 1, Part: 2, Parts: 1},
-		{Ordinal: 1, Part: 0, Parts: 0},
-	} {
-		w := New(Position{})
-		w.Routed(named(1))
-		var refused *PartError
-		if err := w.Done(p); !errors.As(err, &refused) || refused.Part != p {
-			t.Errorf("Done(%+v) = %v, want a PartError", p, err)
-		}
-		wantOrdinal(t, w, 0)
+func TestPartZeroIsRefused(t *testing.T) {
+	w := New(Position{})
+	w.Routed(named(1))
+	p := Part{Ordinal: 1, Number: 0, Last: true}
+	var refused *PartError
+	if err := w.Done(p); !errors.As(err, &refused) || refused.Part != p {
+		t.Errorf("Done(%+v) = %v, want a PartError", p, err)
 	}
+	wantOrdinal(t, w, 0)
 }
 
 func TestMessagesBelowTheWatermarkLeaveNoTrace(t *testing.T) {
