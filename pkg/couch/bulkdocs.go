@@ -1,0 +1,102 @@
+package couch
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// BulkDocsOptions are _bulk_docs' parameters.
+type BulkDocsOptions struct {
+	// NewEdits makes each document a new edit. Replication writes revisions as they are, without it.
+	NewEdits bool
+	// Gzip compresses the request.
+	Gzip bool
+}
+
+// DocResult is the server's answer for one document of _bulk_docs.
+type DocResult struct {
+	ID     string `json:"id"`
+	Rev    string `json:"rev"`
+	Err    string `json:"error"` // empty if it was written
+	Reason string `json:"reason"`
+}
+
+// Failure is the refusal as an error for [Classify], nil if the document was written.
+func (r DocResult) Failure() error {
+	if r.Err == "" {
+		return nil
+	}
+	return &DocError{ID: r.ID, Rev: r.Rev, Err: r.Err, Reason: r.Reason}
+}
+
+// BulkDocs writes documents in one request (POST _bulk_docs), byte for byte as they
+// are. Without NewEdits CouchDB lists only what it refused, and each
+// document must hold `_revisions` or `_rev`.
+//
+// A request that is refused as a whole is an [HTTPError]; where it is [PerDocument],
+// some of its documents may have been written all the same. Without NewEdits the
+// request is retried, because writing a revision twice does nothing.
+func (db *DB) BulkDocs(ctx context.Context, docs [][]byte, o BulkDocsOptions) ([]DocResult, error) {
+	r := db.request(http.MethodPost, "_bulk_docs")
+	r.writes = writesDocuments
+	r.once = o.NewEdits
+	// 202 is a write below the quorum; 417 is answered with a list of what was refused.
+	r.expect = []int{http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusExpectationFailed}
+	if err := r.setJSON(o.Gzip, bulkDocsParts(docs, o.NewEdits)...); err != nil {
+		return nil, err
+	}
+	var results []DocResult
+	err := db.call(ctx, r, into(&results))
+	return results, err
+}
+
+// bulkDocsParts puts what belongs around and between the documents; they
+// themselves are not touched (invariant 7).
+func bulkDocsParts(docs [][]byte, newEdits bool) [][]byte {
+	parts := make([][]byte, 0, 2*len(docs)+1)
+	open := []byte(`{"new_edits":false,"docs":[`)
+	if newEdits {
+		open = []byte(`{"docs":[`)
+	}
+	comma := []byte{','}
+	for i, doc := range docs {
+		if i == 0 {
+			parts = append(parts, open, doc)
+			continue
+		}
+		parts = append(parts, comma, doc)
+	}
+	if len(docs) == 0 {
+		parts = append(parts, open)
+	}
+	return append(parts, []byte(`]}`))
+}
+
+// setJSON makes the parts the request's body, compressed if asked. The compressed
+// bytes are kept, so that the request has a length and can be sent again.
+func (r *request) setJSON(compress bool, parts ...[]byte) error {
+	if !compress {
+		r.body = bytesBody(parts...)
+		return nil
+	}
+	var buf bytes.Buffer
+	w, err := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
+	if err != nil {
+		return fmt.Errorf("compress: %w", err)
+	}
+	for _, p := range parts {
+		if _, err := w.Write(p); err != nil {
+			return fmt.Errorf("compress: %w", err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("compress: %w", err)
+	}
+	r.body = bytesBody(buf.Bytes())
+	r.header.Set("Content-Encoding", "gzip")
+	return nil
+}

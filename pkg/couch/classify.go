@@ -1,0 +1,118 @@
+package couch
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+)
+
+// Class says what to do about an error.
+type Class int
+
+const (
+	// Transient errors may be gone at the next try: network errors, cut answers,
+	// 408, 429, and every status from 500 on.
+	Transient Class = iota
+	// Permanent errors stay until someone changes something: credentials,
+	// permissions, a database that is not there.
+	Permanent
+	// PerDocument errors are the fault of one document in the request: of the
+	// document itself where it was alone, and otherwise of one that is found by taking the
+	// batch apart. Never conclude from one that nothing was written.
+	PerDocument
+)
+
+func (c Class) String() string {
+	switch c {
+	case Transient:
+		return "transient"
+	case Permanent:
+		return "permanent"
+	default:
+		return "per-document"
+	}
+}
+
+// Classify says what to do about an error of this package. It is the only place
+// where statuses are judged; the rules are those of CouchDB's replicator.
+func Classify(err error) Class {
+	var doc *DocError
+	if errors.As(err, &doc) {
+		return classifyRow(doc.Err)
+	}
+	var answer *HTTPError
+	if !errors.As(err, &answer) {
+		return Transient // the network, or the other end's process
+	}
+	if transientStatus(answer.Status) {
+		return Transient
+	}
+	if answer.blamesDocument() {
+		return PerDocument
+	}
+	return Permanent
+}
+
+func transientStatus(status int) bool {
+	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500
+}
+
+// blamesDocument reports whether a request that wrote documents was refused because
+// of one of them.
+func (e *HTTPError) blamesDocument() bool {
+	switch e.documents {
+	case writesDocument:
+		return e.blamesSingle()
+	case writesDocuments:
+		// An empty or illegal id, a bad revision, an unknown member, a missing stub,
+		// a document or a request that is too large.
+		switch e.Status {
+		case http.StatusBadRequest, http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge:
+			return true
+		}
+	}
+	return false
+}
+
+// blamesSingle judges the refusal of a document that was written alone. Validation
+// functions throw with the same statuses as the server's own access control, which
+// has fixed reasons.
+func (e *HTTPError) blamesSingle() bool {
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return !deniesAccess(e.Reason)
+	case http.StatusBadRequest, http.StatusPreconditionFailed,
+		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+		return true
+	}
+	return false
+}
+
+// deniesAccess reports whether the reason is one with which CouchDB refuses a user,
+// as opposed to a document.
+func deniesAccess(reason string) bool {
+	for _, start := range []string{
+		"You are not authorized to access this db",
+		"You are not allowed to access this db",
+		"You are not a db or server admin",
+		"You are not a server admin",
+		"Name or password is incorrect",
+		"Authentication required",
+		"Account is temporarily locked",
+	} {
+		if strings.HasPrefix(reason, start) {
+			return true
+		}
+	}
+	return false
+}
+
+// classifyRow judges the `error` that _bulk_docs and _bulk_get give to single
+// documents. What is neither a known trouble of the server nor a known absence is the document's.
+func classifyRow(name string) Class {
+	switch name {
+	case "timeout", "internal_server_error", "service_unavailable", "too_many_requests", "nodedown", "all_workers_died":
+		return Transient
+	}
+	return PerDocument
+}

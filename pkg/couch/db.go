@@ -1,0 +1,144 @@
+package couch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+)
+
+// DB is a database. It is safe for concurrent use.
+type DB struct {
+	endpoint Endpoint
+	opts     Options
+	server   *server
+	name     string
+	path     string // escaped, with the server's base path, without a slash at the end
+}
+
+// Open returns the database at ep without talking to it. The error wraps [ErrBadEndpoint].
+func Open(ep Endpoint, o Options) (*DB, error) {
+	loc, err := ep.locate()
+	if err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	s, err := newServer(ep, loc.root, o)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", ep, err)
+	}
+	return &DB{
+		endpoint: ep,
+		opts:     o,
+		server:   s,
+		name:     loc.db,
+		path:     loc.root.EscapedPath() + "/" + escape(loc.db),
+	}, nil
+}
+
+// Close closes idle connections. Streams that are open are their owners' to close.
+func (db *DB) Close() { db.server.close() }
+
+// Name is the database's name, without escapes.
+func (db *DB) Name() string { return db.name }
+
+// String is the database's URL without secrets.
+func (db *DB) String() string { return db.endpoint.String() }
+
+// LogValue implements [slog.LogValuer] without secrets.
+func (db *DB) LogValue() slog.Value { return db.endpoint.LogValue() }
+
+// at is the URL of an escaped path below the database; "" is the database itself.
+func (db *DB) at(path string) *url.URL {
+	escaped := db.path
+	if path != "" {
+		escaped += "/" + path
+	}
+	return db.server.at(escaped)
+}
+
+// at is the URL of an escaped path on the server.
+func (s *server) at(escaped string) *url.URL {
+	// The path was put together here, of segments escaped here.
+	path, _ := url.PathUnescape(escaped)
+	return &url.URL{Scheme: s.root.Scheme, Host: s.root.Host, Path: path, RawPath: escaped}
+}
+
+// Info is what a database says about itself.
+type Info struct {
+	Name        string `json:"db_name"`
+	DocCount    int64  `json:"doc_count"`
+	DocDelCount int64  `json:"doc_del_count"`
+	UpdateSeq   Seq    `json:"update_seq"`
+	PurgeSeq    Seq    `json:"purge_seq"`
+	// InstanceStartTime tells a database from one that was created later under the
+	// same name, with a resolution of one second. "0" is a server that cannot tell (CouchDB before 3.3, PouchDB).
+	InstanceStartTime string `json:"instance_start_time"`
+	Props             struct {
+		Partitioned bool `json:"partitioned"`
+	} `json:"props"`
+}
+
+// Info asks for the database's state. A missing database is [IsNotFound].
+func (db *DB) Info(ctx context.Context) (Info, error) {
+	var info Info
+	err := db.call(ctx, db.request(http.MethodGet, ""), into(&info))
+	return info, err
+}
+
+// ServerInfo is what a server says about itself at its root.
+type ServerInfo struct {
+	Version string `json:"version"`
+	UUID    string `json:"uuid"`
+	Vendor  struct {
+		Name string `json:"name"`
+	} `json:"vendor"`
+	Features []string `json:"features"`
+}
+
+// Server asks the database's server who it is.
+func (db *DB) Server(ctx context.Context) (ServerInfo, error) {
+	var info ServerInfo
+	r := db.request(http.MethodGet, "")
+	r.url = db.server.at(db.server.root.EscapedPath() + "/")
+	err := db.call(ctx, r, into(&info))
+	return info, err
+}
+
+// Create makes the database, with the given query parameters (q, n, partitioned).
+// The error for one that is there already wraps [ErrExists].
+func (db *DB) Create(ctx context.Context, params url.Values) error {
+	r := db.request(http.MethodPut, "")
+	r.query = params
+	err := db.call(ctx, r, nil)
+	if hasStatus(err, http.StatusPreconditionFailed) {
+		return fmt.Errorf("%w: %w", ErrExists, err)
+	}
+	return err
+}
+
+// Delete removes the database. A missing one is [IsNotFound].
+func (db *DB) Delete(ctx context.Context) error {
+	return db.call(ctx, db.request(http.MethodDelete, ""), nil)
+}
+
+// EnsureFullCommit makes what was written durable and returns the database's
+// instance_start_time. CouchDB 3 commits every write; older servers and others
+// may not.
+func (db *DB) EnsureFullCommit(ctx context.Context) (string, error) {
+	var answer struct {
+		InstanceStartTime string `json:"instance_start_time"`
+	}
+	r := db.request(http.MethodPost, "_ensure_full_commit")
+	r.body = bytesBody(nil) // the server wants JSON's Content-Type
+	err := db.call(ctx, r, into(&answer))
+	return answer.InstanceStartTime, err
+}
+
+// into decodes an answer into v.
+func into(v any) func(io.Reader) error {
+	return func(r io.Reader) error { return json.NewDecoder(r).Decode(v) }
+}

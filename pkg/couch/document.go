@@ -1,0 +1,88 @@
+package couch
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// Get returns the bytes of a document, with query parameters such as rev, revs and
+// conflicts. A missing or deleted document is [IsNotFound].
+func (db *DB) Get(ctx context.Context, id string, params url.Values) ([]byte, error) {
+	r := db.request(http.MethodGet, docPath(id))
+	r.query = params
+	var doc []byte
+	err := db.call(ctx, r, func(body io.Reader) (err error) {
+		doc, err = io.ReadAll(body)
+		return err
+	})
+	return doc, err
+}
+
+// Put writes a document as the next edit, and returns its revision. With
+// new_edits=false in params the revision is the document's own.
+func (db *DB) Put(ctx context.Context, id string, doc []byte, params url.Values) (string, error) {
+	return db.write(ctx, docPath(id), params, doc)
+}
+
+// write puts a document at an escaped path and returns its revision.
+func (db *DB) write(ctx context.Context, path string, params url.Values, doc []byte) (string, error) {
+	r := db.request(http.MethodPut, path)
+	r.query = params
+	r.body = bytesBody(doc)
+	r.writes = writesDocument
+	var answer struct {
+		Rev string `json:"rev"`
+	}
+	err := db.call(ctx, r, into(&answer))
+	return answer.Rev, err
+}
+
+// Attachment is the bytes of an attachment, as the server stores them.
+type Attachment struct {
+	ContentType string
+	// Encoding is "gzip" where the stored bytes are compressed, otherwise empty.
+	Encoding string
+	// Length is the number of bytes to read, -1 if the server does not say.
+	Length int64
+	// ReadCloser reads the bytes. It fails with a [CutError] if they end too early.
+	io.ReadCloser
+}
+
+// GetAttachment opens an attachment of a revision; an empty rev means the
+// winning one. The caller closes it.
+func (db *DB) GetAttachment(ctx context.Context, id, rev, name string) (*Attachment, error) {
+	r := db.request(http.MethodGet, attachmentPath(id, name))
+	if rev != "" {
+		r.query = url.Values{"rev": {rev}}
+	}
+	r.header.Set("Accept", "*/*")
+	// Asked for by ourselves, gzip is not undone by net/http: what is stored
+	// compressed must stay so, or the copy's digest differs from the original's.
+	r.header.Set("Accept-Encoding", "gzip")
+	resp, err := db.open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &Attachment{
+		ContentType: resp.Header.Get("Content-Type"),
+		Encoding:    resp.Header.Get("Content-Encoding"),
+		Length:      resp.ContentLength,
+		ReadCloser:  &cutReader{ReadCloser: resp.Body, request: r},
+	}, nil
+}
+
+// cutReader turns the errors of an answer's body into [CutError].
+type cutReader struct {
+	io.ReadCloser
+	request *request
+}
+
+func (c *cutReader) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = c.request.cut(err)
+	}
+	return n, err
+}
