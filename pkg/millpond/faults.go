@@ -1,0 +1,170 @@
+package millpond
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Fault is something that goes wrong with the requests it matches. Its parts are
+// applied in this order: Delay, DropBefore, Status, and around the real answer
+// CutBodyAfter or DropAfter.
+type Fault struct {
+	// Match chooses requests; nil matches all. It must be safe for concurrent use.
+	Match func(*http.Request) bool
+	// Times is how many requests it spoils before it is used up. Default 0: no end.
+	Times int
+
+	// Delay holds the request back; it ends early if the client goes away.
+	Delay time.Duration
+	// DropBefore cuts the connection without having done anything.
+	DropBefore bool
+	// Status answers in place of the server, with Header and Body. 0: no answer
+	// of its own.
+	Status int
+	Header http.Header
+	Body   string
+	// CutBodyAfter cuts the connection once that many bytes of the answer's body
+	// were written. 0: not cut; negative: before the first byte, after the status.
+	CutBodyAfter int
+	// DropAfter does what was asked, then cuts the connection without an answer:
+	// the write happened, and the client does not know.
+	DropAfter bool
+}
+
+// Inject adds a fault. Of several that match a request the oldest is applied.
+// remove takes it out again.
+func (s *Server) Inject(f Fault) (remove func()) {
+	active := &activeFault{Fault: f}
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.active = append(s.faults.active, active)
+	return func() {
+		s.faults.mu.Lock()
+		defer s.faults.mu.Unlock()
+		s.faults.active = slices.DeleteFunc(s.faults.active, func(a *activeFault) bool { return a == active })
+	}
+}
+
+type activeFault struct {
+	Fault
+	used int
+}
+
+type faults struct {
+	mu     sync.Mutex
+	active []*activeFault
+}
+
+// take finds the fault for a request, and uses it up by one.
+func (f *faults) take(r *http.Request) (Fault, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.active {
+		if a.Times > 0 && a.used >= a.Times || a.Match != nil && !a.Match(r) {
+			continue
+		}
+		a.used++
+		return a.Fault, true
+	}
+	return Fault{}, false
+}
+
+// serve answers a request by next, or as the fault that strikes it wants.
+func (f *faults) serve(w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter)) {
+	fault, ok := f.take(r)
+	if !ok {
+		next(w)
+		return
+	}
+	if fault.Delay > 0 && !wait(r, fault.Delay) {
+		return
+	}
+	switch {
+	case fault.DropBefore:
+		panic(http.ErrAbortHandler)
+	case fault.DropAfter:
+		next(&discard{header: make(http.Header)})
+		panic(http.ErrAbortHandler)
+	case fault.CutBodyAfter != 0:
+		w = &cutter{ResponseWriter: w, left: max(fault.CutBodyAfter, 0)}
+	}
+	if fault.Status != 0 {
+		fault.answer(w)
+		return
+	}
+	next(w)
+}
+
+func (f *Fault) answer(w http.ResponseWriter) {
+	for name, values := range f.Header {
+		w.Header()[http.CanonicalHeaderKey(name)] = values
+	}
+	w.WriteHeader(f.Status)
+	_, _ = w.Write([]byte(f.Body)) // the client is gone: nobody to tell
+}
+
+// wait waits, and says whether the client is still there.
+func wait(r *http.Request, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
+// cutter cuts the connection once enough of the body was written.
+type cutter struct {
+	http.ResponseWriter
+	left int
+}
+
+func (c *cutter) Write(p []byte) (int, error) {
+	if len(p) < c.left {
+		c.left -= len(p)
+		return c.ResponseWriter.Write(p)
+	}
+	_, _ = c.ResponseWriter.Write(p[:c.left])
+	_ = http.NewResponseController(c.ResponseWriter).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (c *cutter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// discard is an answer that nobody gets.
+type discard struct {
+	header http.Header
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discard) WriteHeader(int)             {}
+
+// Matching is a Fault.Match for a method ("" for all) and the end of the path,
+// such as "/_bulk_docs".
+func Matching(method, pathSuffix string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		return (method == "" || r.Method == method) && strings.HasSuffix(r.URL.Path, pathSuffix)
+	}
+}
+
+// After narrows a Fault.Match to the requests after the first n that match.
+func After(n int, match func(*http.Request) bool) func(*http.Request) bool {
+	var mu sync.Mutex
+	seen := 0
+	return func(r *http.Request) bool {
+		if !match(r) {
+			return false
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		seen++
+		return seen > n
+	}
+}

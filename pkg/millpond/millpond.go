@@ -1,0 +1,137 @@
+// Package millpond is a small CouchDB-protocol database server: one HTTP front
+// over a Store, which is in memory unless another one is given.
+//
+// It serves the demo and the tests of everything that speaks to a CouchDB, so it
+// is judged by CouchDB's behaviour: statuses, error words, orders and quirks are
+// those of CouchDB 3.5.0, and the conformance tests of this package run against a
+// real one too. What it does differently, on purpose:
+//
+//   - Documents are bytes (invariant 7): numbers, key order and duplicate keys
+//     come out as they went in, where CouchDB re-encodes, and refuses 1e400.
+//   - A database has no shards, so two readings of its changes agree.
+//   - Attachments of text types are not compressed by the server.
+//   - Views, filter functions, _find and selectors are not there.
+//
+// For tests it has fault injection (Server.Inject), small limits (Options) and
+// counts of the requests it got (Server.Requests).
+package millpond
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// CouchDB's own defaults for what Options leaves zero.
+const (
+	DefaultMaxDocumentSize = 8_000_000
+	DefaultMaxRequestSize  = 4 << 30
+	// DefaultVersion is the CouchDB release whose behaviour is kept to.
+	DefaultVersion = "3.5.0"
+)
+
+// Options sets up a Server. The zero value is an open server ("admin party")
+// with CouchDB's limits and an empty store in memory.
+type Options struct {
+	// Store keeps the databases. Default: NewMemory().
+	Store Store
+	// UUID is the server's id in the answer to GET /. Default: random.
+	UUID string
+	// Version is the CouchDB version reported. Default: DefaultVersion.
+	Version string
+
+	// AdminUser and AdminPassword are the one account. Without a user everybody
+	// may do everything.
+	AdminUser, AdminPassword string
+
+	// IntegerSeqs makes update sequences bare integers, as PouchDB Server has
+	// them, instead of CouchDB's opaque strings.
+	IntegerSeqs bool
+	// Validate, if set, stands for the validation functions of the design
+	// documents: an error from Forbidden or Unauthorized refuses that one row.
+	// newDoc is the document as JSON, with _id, _rev and _revisions.
+	Validate func(db, id string, newDoc []byte) error
+
+	// MaxDocumentSize bounds a document's body in bytes, attachments aside (413
+	// document_too_large). Default: DefaultMaxDocumentSize.
+	MaxDocumentSize int64
+	// MaxRequestSize bounds a request's body in bytes as sent (413 too_large).
+	// Default: DefaultMaxRequestSize.
+	MaxRequestSize int64
+	// MaxAttachmentSize bounds one attachment in bytes (413
+	// attachment_too_large). Default: no limit.
+	MaxAttachmentSize int64
+	// MaxDocumentIDLength bounds an id in bytes (400 illegal_docid). Default: no
+	// limit.
+	MaxDocumentIDLength int
+
+	// Now is the clock of session cookies. Default: time.Now.
+	Now func() time.Time
+	// Logger gets what the server could not tell a client. Default: discarded.
+	Logger *slog.Logger
+}
+
+// Server answers CouchDB's HTTP API. It is an http.Handler and has no listener
+// of its own; see Listen. Create it with New, end it with Close.
+type Server struct {
+	opts     Options
+	store    Store
+	faults   faults
+	requests requests
+	sessions sessions
+	uuids    uuids
+
+	ctx   context.Context // done when the server is closed
+	close context.CancelFunc
+	feeds sync.WaitGroup // changes feeds that wait for a change
+}
+
+var _ http.Handler = (*Server)(nil)
+
+// New returns a server; nothing is started.
+func New(opts Options) *Server {
+	if opts.Store == nil {
+		opts.Store = NewMemory()
+	}
+	if opts.UUID == "" {
+		opts.UUID = randomHex(16)
+	}
+	if opts.Version == "" {
+		opts.Version = DefaultVersion
+	}
+	if opts.MaxDocumentSize == 0 {
+		opts.MaxDocumentSize = DefaultMaxDocumentSize
+	}
+	if opts.MaxRequestSize == 0 {
+		opts.MaxRequestSize = DefaultMaxRequestSize
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{opts: opts, store: opts.Store}
+	s.sessions.secret = []byte(randomHex(32))
+	s.uuids.prefix = randomHex(13)
+	s.ctx, s.close = context.WithCancel(context.Background())
+	return s
+}
+
+// Close ends the changes feeds that wait for a change, with their last line, and
+// waits for their handlers. The store is left open: it belongs to the caller.
+func (s *Server) Close() {
+	s.close()
+	s.feeds.Wait()
+}
+
+// randomHex returns n random bytes in hex.
+func randomHex(n int) string {
+	buf := make([]byte, n)
+	_, _ = rand.Read(buf) // never fails, by its contract
+	return hex.EncodeToString(buf)
+}

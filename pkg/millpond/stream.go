@@ -1,0 +1,52 @@
+package millpond
+
+import (
+	"net/http"
+)
+
+// stream is an answer written in pieces, so that it is never in memory as a whole
+// (invariant 5).
+type stream struct {
+	call *call
+	buf  []byte
+	gone bool // the client went away
+}
+
+// stream begins a chunked answer with status 200.
+func (c *call) stream(contentType string) *stream {
+	c.w.Header().Set("Content-Type", contentType)
+	c.w.WriteHeader(http.StatusOK)
+	return &stream{call: c, buf: make([]byte, 0, flushAt+flushAt/4)}
+}
+
+// flushIfFull writes what was gathered once it is enough.
+func (s *stream) flushIfFull() {
+	if len(s.buf) >= flushAt {
+		s.flush()
+	}
+}
+
+// flush writes what was gathered.
+func (s *stream) flush() {
+	if len(s.buf) == 0 || s.gone {
+		s.buf = s.buf[:0]
+		return
+	}
+	if _, err := s.call.w.Write(s.buf); err != nil {
+		s.gone = true
+	}
+	s.buf = s.buf[:0]
+}
+
+// send writes what was gathered and pushes it out to the client.
+func (s *stream) send() {
+	s.flush()
+	_ = http.NewResponseController(s.call.w).Flush() // no flushing there: nothing to do
+}
+
+// abort cuts the connection: an answer that has begun has no other way to say
+// that it failed. It never returns.
+func (s *stream) abort(err error) error {
+	s.call.server.opts.Logger.Error("answer aborted", "path", s.call.r.URL.Path, "error", err)
+	panic(http.ErrAbortHandler)
+}
