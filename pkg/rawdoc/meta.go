@@ -53,9 +53,10 @@ type Attachment struct {
 }
 
 // StoredLength is the number of bytes of the attachment in its stored encoding:
-// what follows in a multipart body.
+// what follows in a multipart body. As in CouchDB, an encoding without a length of
+// its own leaves Length.
 func (a Attachment) StoredLength() int64 {
-	if a.Encoding != "" && a.Encoding != "identity" {
+	if a.Encoding != "" && a.EncodedLength > 0 {
 		return a.EncodedLength
 	}
 	return a.Length
