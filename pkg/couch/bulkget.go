@@ -31,6 +31,9 @@ type BulkGetOptions struct {
 	Latest bool
 	// Attachments puts attachments into the documents, in Base64.
 	Attachments bool
+	// AttEncodingInfo says of each attachment how the server stores it
+	// ([rawdoc.Attachment].Encoding). Servers that do not know it ignore it.
+	AttEncodingInfo bool
 	// Gzip compresses the request.
 	Gzip bool
 }
@@ -56,7 +59,7 @@ type BulkGetItem struct {
 func (db *DB) BulkGet(ctx context.Context, revs []BulkGetRequest, o BulkGetOptions) (*BulkGetResults, error) {
 	r := db.request(http.MethodPost, "_bulk_get")
 	r.query = url.Values{}
-	for name, set := range map[string]bool{"revs": o.Revs, "latest": o.Latest, "attachments": o.Attachments} {
+	for name, set := range map[string]bool{"revs": o.Revs, "latest": o.Latest, "attachments": o.Attachments, "att_encoding_info": o.AttEncodingInfo} {
 		if set {
 			r.query.Set(name, strconv.FormatBool(set))
 		}
@@ -171,13 +174,26 @@ func (b *BulkGetResults) openResults() error {
 	return fmt.Errorf("%w: no results", errShape)
 }
 
+// closeResults reads from behind the last result to the end of the answer.
+func (b *BulkGetResults) closeResults() error {
+	if err := expectKind(b.dec, ']'); err != nil {
+		return err
+	}
+	for b.dec.PeekKind() == '"' {
+		if _, err := b.dec.ReadToken(); err != nil {
+			return err
+		}
+		if err := b.dec.SkipValue(); err != nil {
+			return err
+		}
+	}
+	return expectKind(b.dec, '}')
+}
+
 // openResult enters the next result, or returns io.EOF behind the last.
 func (b *BulkGetResults) openResult() error {
 	if b.dec.PeekKind() == ']' {
-		if err := expectKind(b.dec, ']'); err != nil {
-			return unexpectEOF(err)
-		}
-		if err := expectKind(b.dec, '}'); err != nil {
+		if err := b.closeResults(); err != nil {
 			return unexpectEOF(err)
 		}
 		return io.EOF

@@ -155,8 +155,15 @@ func newOpenRevs(resp *http.Response, r *request) (*OpenRevs, error) {
 	o := &OpenRevs{body: resp.Body, request: r}
 	kind, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err == nil && kind == "multipart/mixed" {
-		outer := multipart.NewReader(resp.Body, params["boundary"])
-		o.next = func() (*OpenRev, error) { return o.part(outer) }
+		body := &tailReader{from: resp.Body}
+		outer := multipart.NewReader(body, params["boundary"])
+		o.next = func() (*OpenRev, error) {
+			rev, err := o.part(outer)
+			if err == io.EOF && !body.endsWith("--"+params["boundary"]+"--") {
+				err = io.ErrUnexpectedEOF
+			}
+			return rev, err
+		}
 		return o, nil
 	}
 	dec := newDecoder(resp.Body)
@@ -236,7 +243,7 @@ func (o *OpenRevs) entry(value []byte) (*OpenRev, error) {
 func (o *OpenRevs) part(outer *multipart.Reader) (*OpenRev, error) {
 	part, err := outer.NextRawPart()
 	if err != nil {
-		return nil, err // io.EOF is the closing boundary; an early end is io.ErrUnexpectedEOF
+		return nil, err
 	}
 	kind, params, err := mime.ParseMediaType(part.Header.Get("Content-Type"))
 	if err != nil {
@@ -278,6 +285,32 @@ func (o *OpenRevs) document(doc []byte, following *multipart.Reader) (*OpenRev, 
 		return nil, err
 	}
 	return &OpenRev{Doc: doc, Meta: meta, parts: following, following: meta.Following(), request: o.request}, nil
+}
+
+// tailReader remembers the end of what was read. mime/multipart takes an answer that
+// ends within the head of a part for one that is complete (invariant 1: a
+// revision that was cut off must not look as if it did not exist).
+type tailReader struct {
+	from io.Reader
+	tail []byte
+}
+
+// tailLength is how much is remembered, in bytes; boundaries have at most 70.
+const tailLength = 128
+
+func (t *tailReader) Read(p []byte) (int, error) {
+	n, err := t.from.Read(p)
+	t.tail = append(t.tail, p[max(0, n-tailLength):n]...)
+	t.tail = t.tail[max(0, len(t.tail)-tailLength):]
+	return n, err
+}
+
+// endsWith reads what is left and reports whether the whole ends so.
+func (t *tailReader) endsWith(end string) bool {
+	if _, err := io.Copy(io.Discard, t); err != nil {
+		return false
+	}
+	return bytes.HasSuffix(bytes.TrimRight(t.tail, "\r\n"), []byte(end))
 }
 
 // errTooLong is the cause of a [CutError] of an attachment that is longer than announced.

@@ -22,6 +22,17 @@ func StringSeq(s string) Seq {
 	return Seq{raw: string(raw)}
 }
 
+// ParseSeq is the sequence that the JSON value raw stands for. No bytes are the
+// beginning. The error says that raw is not JSON.
+func ParseSeq(raw []byte) (Seq, error) {
+	var s Seq
+	if len(raw) == 0 {
+		return s, nil
+	}
+	err := s.UnmarshalJSON(raw)
+	return s, err
+}
+
 // NullSeq is the sequence of a row that has none, as rows do between the ones that
 // seq_interval chooses.
 func NullSeq() Seq { return Seq{raw: "null"} }
