@@ -14,8 +14,9 @@ func (db *DB) GetLocal(ctx context.Context, id string, v any) error {
 }
 
 // PutLocal writes v as the local document _local/id and returns its revision. v
-// holds the revision that it replaces as `_rev`; [IsConflict] says that there is
-// another. That may be v itself, if the answer to a first try was lost: read it again and compare.
+// holds the revision that it replaces as `_rev`. CouchDB 3 takes any; where a server
+// does compare, [IsConflict] says that there is another, which may be v itself if
+// the answer to a first try was lost: read it again and compare.
 func (db *DB) PutLocal(ctx context.Context, id string, v any) (string, error) {
 	doc, err := json.Marshal(v)
 	if err != nil {
