@@ -103,6 +103,9 @@ func (p parser) wanted(v jsontext.Value) wanted {
 		w.rev = &parsed
 	}
 	if since != nil {
+		if since.Kind() != '[' {
+			return refusedElement(id, since, badRequest("att_since value must be array of revs."))
+		}
 		revs, err := parseRevs(since, nil)
 		if err != nil {
 			return refusedElement(id, since, asError(err))

@@ -59,7 +59,6 @@ func (c *call) parseChanges(info Info) (changesQuery, error) {
 	q := changesQuery{
 		feed: "normal", limit: unlimited, timeout: defaultFeedTimeout,
 		allLeaves:   c.query.Get("style") == "all_docs",
-		descending:  c.flag("descending"),
 		includeDocs: c.flag("include_docs"),
 		render: renderer{
 			conflicts: c.flag("conflicts"), attachments: c.flag("attachments"),
@@ -70,6 +69,7 @@ func (c *call) parseChanges(info Info) (changesQuery, error) {
 	if feed := c.query.Get("feed"); feed != "" {
 		q.feed = feed
 	}
+	q.descending = c.flag("descending") && q.feed == "normal" // nothing can be waited for backwards
 	if style := c.query.Get("style"); style != "" && style != "all_docs" && style != "main_only" {
 		return q, badRequest("Supported `style` values: main_only, all_docs")
 	}

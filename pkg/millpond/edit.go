@@ -92,11 +92,14 @@ func parentOf(tree Tree, doc *incoming) (*Node, error) {
 }
 
 // writeReplicated merges a revision with its history into the document's tree.
-// One that is known already, leaf or not, changes nothing (invariant 2).
+// One that is stored already changes nothing (invariant 2). An ancestor known by
+// name only gets its content, and the document a new seq, as in CouchDB.
 func (e editor) writeReplicated(ctx context.Context, doc *incoming) error {
 	return e.db.Update(ctx, doc.id, func(tree Tree) (Tree, error) {
-		if tree.Find(doc.path.Rev()) != nil {
-			return Tree{}, ErrUnchanged
+		if known := tree.Find(doc.path.Rev()); known != nil {
+			if _, stored := known.Value(); stored {
+				return Tree{}, ErrUnchanged
+			}
 		}
 		content, err := doc.content(storedAncestor(tree, doc.path), 0)
 		if err != nil {
@@ -183,7 +186,7 @@ func newHash(deleted bool, path revtree.Path, content *Revision) string {
 
 // validate asks Options.Validate.
 func (e editor) validate(doc *incoming, path revtree.Path, content *Revision) error {
-	if e.server.opts.Validate == nil {
+	if e.server.opts.Validate == nil || strings.HasPrefix(doc.id, "_design/") { // as in CouchDB
 		return nil
 	}
 	r := renderer{revs: true}

@@ -45,7 +45,6 @@ var (
 	errContentType   = &Error{http.StatusUnsupportedMediaType, "bad_content_type", "Content-Type must be application/json"}
 	errWrongPassword = &Error{http.StatusUnauthorized, "unauthorized", "Name or password is incorrect."}
 	errDigest        = &Error{http.StatusBadRequest, "content_md5_mismatch", "Possible message corruption."}
-	errRange         = &Error{http.StatusRequestedRangeNotSatisfiable, "requested_range_not_satisfiable", "Requested range not satisfiable"}
 )
 
 func badRequest(reason string) *Error {

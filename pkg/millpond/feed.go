@@ -2,6 +2,7 @@ package millpond
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -48,7 +49,7 @@ func (f *feed) endless(contentType string) error {
 	f.begin(contentType)
 	f.out.send() // the status, before the first change
 	err := f.watch(func() bool { return true })
-	if err != nil && err != ErrNoDatabase {
+	if err != nil {
 		return f.out.abort(err)
 	}
 	if f.events {
@@ -137,12 +138,10 @@ func (f *feed) writeRow(doc *Doc) (err error) {
 // watch writes changes as they come while more says so, until the limit, the
 // timeout, the end of the client, the database or the server.
 func (f *feed) watch(more func() bool) error {
-	f.call.server.feeds.Add(1)
-	defer f.call.server.feeds.Done()
 	for {
 		before := f.rows
 		if err := f.pass(); err != nil {
-			return err
+			return endOfDatabase(err)
 		}
 		if f.left == 0 || !more() {
 			return nil
@@ -155,6 +154,14 @@ func (f *feed) watch(more func() bool) error {
 			return err
 		}
 	}
+}
+
+// endOfDatabase: a feed whose database is deleted ends in good order.
+func endOfDatabase(err error) error {
+	if errors.Is(err, ErrNoDatabase) {
+		return nil
+	}
+	return err
 }
 
 // await waits for a change, with heartbeats. goOn is false when the feed is over.

@@ -124,7 +124,8 @@ func (c *call) body() ([]byte, error) {
 		if err != nil {
 			return nil, badRequest("Invalid gzip body")
 		}
-		from, size = unpacker, -1
+		limit := c.server.opts.MaxRequestSize
+		from, size = http.MaxBytesReader(c.w, io.NopCloser(unpacker), limit), -1
 	}
 	var buf bytes.Buffer
 	if size > 0 && size < 64<<20 {

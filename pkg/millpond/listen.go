@@ -40,7 +40,7 @@ func (s *Server) Listen(addr string) (*Listener, error) {
 // Close ends the feeds, lets other requests finish for some seconds, and frees
 // the address.
 func (l *Listener) Close() error {
-	l.server.close()
+	l.server.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	err := l.http.Shutdown(ctx)
@@ -50,6 +50,5 @@ func (l *Listener) Close() error {
 	if served := <-l.done; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
-	l.server.Close()
 	return err
 }

@@ -22,7 +22,6 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -87,7 +86,6 @@ type Server struct {
 
 	ctx   context.Context // done when the server is closed
 	close context.CancelFunc
-	feeds sync.WaitGroup // changes feeds that wait for a change
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -122,12 +120,10 @@ func New(opts Options) *Server {
 	return s
 }
 
-// Close ends the changes feeds that wait for a change, with their last line, and
-// waits for their handlers. The store is left open: it belongs to the caller.
-func (s *Server) Close() {
-	s.close()
-	s.feeds.Wait()
-}
+// Close ends the changes feeds that wait for a change, with their last line. It
+// does not wait for their handlers: that is for the http.Server that runs them.
+// Feeds that begin later end as soon as they would wait. The store stays open.
+func (s *Server) Close() { s.close() }
 
 // randomHex returns n random bytes in hex.
 func randomHex(n int) string {

@@ -70,9 +70,7 @@ func (p *related) write(out *stream) {
 	out.buf = p.appendHead(out.buf)
 	for _, att := range p.atts {
 		out.buf = append(out.buf, p.attHead(att)...)
-		out.flushIfFull()
-		out.buf = append(out.buf, att.Data...)
-		out.flushIfFull()
+		out.append(att.Data)
 	}
 	out.buf = append(out.buf, p.tail()...)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"mime/multipart"
+	"net/http"
+	"strings"
 )
 
 // readRelated reads a document with attachments from a multipart/related body.
@@ -60,7 +62,7 @@ func readPart(parts *multipart.Reader) ([]byte, error) {
 func (p parser) takeFollowing(att *incomingAtt, data []byte) error {
 	size := int64(len(data))
 	if p.maxAttachment > 0 && size > p.maxAttachment {
-		return &Error{413, "attachment_too_large", att.Name}
+		return &Error{http.StatusRequestEntityTooLarge, "attachment_too_large", att.Name}
 	}
 	length := size
 	stored := att.Length
@@ -79,7 +81,7 @@ func (p parser) takeFollowing(att *incomingAtt, data []byte) error {
 	if att.RevPos != nil {
 		att.stored.RevPos = *att.RevPos
 	}
-	if att.Digest != "" && len(att.Digest) > 4 && att.Digest[:4] == "md5-" && att.Digest != att.stored.Digest {
+	if strings.HasPrefix(att.Digest, "md5-") && att.Digest != att.stored.Digest {
 		return errDigest
 	}
 	return nil

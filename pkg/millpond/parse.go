@@ -2,6 +2,7 @@ package millpond
 
 import (
 	"encoding/base64"
+	"net/http"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -79,7 +80,7 @@ func (p parser) doc(text []byte) (*incoming, error) {
 	}
 	doc.body = b.bytes()
 	if int64(len(doc.body)) > p.maxBody {
-		return nil, &Error{413, "document_too_large", doc.id}
+		return nil, &Error{http.StatusRequestEntityTooLarge, "document_too_large", doc.id}
 	}
 	return doc, p.decodeInline(doc)
 }
@@ -275,7 +276,7 @@ func (p parser) decodeInline(doc *incoming) error {
 			return badRequest("Invalid attachment data for " + att.Name)
 		}
 		if p.maxAttachment > 0 && int64(len(data)) > p.maxAttachment {
-			return &Error{413, "attachment_too_large", att.Name}
+			return &Error{http.StatusRequestEntityTooLarge, "attachment_too_large", att.Name}
 		}
 		att.stored = newAttachment(att.Name, att.ContentType, "", data, int64(len(data)))
 		att.Data = nil

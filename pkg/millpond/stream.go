@@ -16,13 +16,29 @@ type stream struct {
 func (c *call) stream(contentType string) *stream {
 	c.w.Header().Set("Content-Type", contentType)
 	c.w.WriteHeader(http.StatusOK)
-	return &stream{call: c, buf: make([]byte, 0, flushAt+flushAt/4)}
+	return &stream{call: c}
 }
 
 // flushIfFull writes what was gathered once it is enough.
 func (s *stream) flushIfFull() {
 	if len(s.buf) >= flushAt {
 		s.flush()
+	}
+}
+
+// append gathers bytes, or writes them through if they are many.
+func (s *stream) append(data []byte) {
+	if len(data) < flushAt {
+		s.buf = append(s.buf, data...)
+		s.flushIfFull()
+		return
+	}
+	s.flush()
+	if s.gone {
+		return
+	}
+	if _, err := s.call.w.Write(data); err != nil {
+		s.gone = true
 	}
 }
 
@@ -45,8 +61,10 @@ func (s *stream) send() {
 }
 
 // abort cuts the connection: an answer that has begun has no other way to say
-// that it failed. It never returns.
+// that it failed. It never returns. That the client left is nobody's fault.
 func (s *stream) abort(err error) error {
-	s.call.server.opts.Logger.Error("answer aborted", "path", s.call.r.URL.Path, "error", err)
+	if s.call.r.Context().Err() == nil && !s.gone {
+		s.call.server.opts.Logger.Error("answer aborted", "path", s.call.r.URL.Path, "error", err)
+	}
 	panic(http.ErrAbortHandler)
 }
