@@ -80,7 +80,7 @@ func (db *DB) Changes(ctx context.Context, o ChangesOptions) (*Changes, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := db.open(ctx, r)
+	resp, err := db.open(asFeed(ctx), r)
 	if err != nil {
 		return nil, err
 	}

@@ -15,32 +15,27 @@ type DB struct {
 	endpoint Endpoint
 	opts     Options
 	server   *server
+	release  func() // gives the server back
 	name     string
 	path     string // escaped, with the server's base path, without a slash at the end
 }
 
 // Open returns the database at ep without talking to it. The error wraps [ErrBadEndpoint].
-func Open(ep Endpoint, o Options) (*DB, error) {
-	loc, err := ep.locate()
-	if err != nil {
-		return nil, err
-	}
-	o = o.withDefaults()
-	s, err := newServer(ep, loc.root, o)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", ep, err)
-	}
+func Open(ep Endpoint, o Options) (*DB, error) { return NewPool(o.Transport).Open(ep, o) }
+
+func newDB(ep Endpoint, loc location, o Options, s *server) *DB {
 	return &DB{
 		endpoint: ep,
 		opts:     o,
 		server:   s,
 		name:     loc.db,
 		path:     loc.root.EscapedPath() + "/" + escape(loc.db),
-	}, nil
+	}
 }
 
-// Close closes idle connections. Streams that are open are their owners' to close.
-func (db *DB) Close() { db.server.close() }
+// Close gives up the database's connections. Streams that are open are their
+// owners' to close. Closing twice does nothing.
+func (db *DB) Close() { db.release() }
 
 // Name is the database's name, without escapes.
 func (db *DB) Name() string { return db.name }
@@ -82,11 +77,25 @@ type Info struct {
 	} `json:"props"`
 }
 
+// startTime is an instance_start_time on the wire. CouchDB sends a string, PouchDB
+// a string or a number.
+type startTime string
+
+// UnmarshalJSON takes a string's text, and other values as they stand.
+func (s *startTime) UnmarshalJSON(b []byte) error {
+	*s = startTime(plainText(b))
+	return nil
+}
+
 // Info asks for the database's state. A missing database is [IsNotFound].
 func (db *DB) Info(ctx context.Context) (Info, error) {
-	var info Info
-	err := db.call(ctx, db.request(http.MethodGet, ""), into(&info))
-	return info, err
+	var answer struct {
+		Info
+		InstanceStartTime startTime `json:"instance_start_time"` // hides the one in Info
+	}
+	err := db.call(ctx, db.request(http.MethodGet, ""), into(&answer))
+	answer.Info.InstanceStartTime = string(answer.InstanceStartTime)
+	return answer.Info, err
 }
 
 // ServerInfo is what a server says about itself at its root.
@@ -130,12 +139,12 @@ func (db *DB) Delete(ctx context.Context) error {
 // may not.
 func (db *DB) EnsureFullCommit(ctx context.Context) (string, error) {
 	var answer struct {
-		InstanceStartTime string `json:"instance_start_time"`
+		InstanceStartTime startTime `json:"instance_start_time"`
 	}
 	r := db.request(http.MethodPost, "_ensure_full_commit")
 	r.body = bytesBody(nil) // the server wants JSON's Content-Type
 	err := db.call(ctx, r, into(&answer))
-	return answer.InstanceStartTime, err
+	return string(answer.InstanceStartTime), err
 }
 
 // into decodes an answer into v.

@@ -23,8 +23,9 @@ type Options struct {
 	// TLS handshake have as long each. Time in which the caller does not read, or
 	// in which the body to send is not ready, does not count.
 	ConnectionTimeout time.Duration
-	// HTTPConnections bounds the open connections to the server. A request waits
-	// for a free one. Each open stream occupies one.
+	// HTTPConnections bounds the open connections to the server, not counting
+	// feeds. A request waits for a free one, and each open stream occupies one: who reads
+	// attachments while a stream is open needs two.
 	HTTPConnections int
 	// Retries is how often a request is sent again after 408, a status of 500 or
 	// more, or a network error. Negative means never. A 429 is not counted.

@@ -413,3 +413,15 @@ func TestBasicCredentialsAreUTF8(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Basic "+base64.StdEncoding.EncodeToString([]byte("ü:p:@")), got)
 }
+
+func TestStartTimeIsTextWhateverTheServerSends(t *testing.T) {
+	for raw, want := range map[string]string{`"1700000000"`: "1700000000", `1700000000123`: "1700000000123", `"0"`: "0"} {
+		db := serve(t, status(201, `{"ok":true,"instance_start_time":`+raw+`}`))
+		info, err := db.Info(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, want, info.InstanceStartTime)
+		committed, err := db.EnsureFullCommit(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, want, committed)
+	}
+}

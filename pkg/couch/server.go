@@ -4,30 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-kivik/kivik/v4/couchdb/chttp"
 	"github.com/go-kivik/kivik/v4/driver"
 )
-
-// idleConnection is how long an unused connection is kept, as by CouchDB's replicator.
-const idleConnection = 90 * time.Second
-
-// socketBuffer is the size of a connection's buffers in bytes: documents come in megabytes.
-const socketBuffer = 64 << 10
 
 // maxRedirects is how many redirects are followed for one request.
 const maxRedirects = 10
 
 // server is a server's root, its connections, and the log-in to it.
 type server struct {
-	root      *url.URL
-	transport *http.Transport
+	root        *url.URL
+	connections *connections
 	// session logs in for a cookie. It is nil without credentials.
 	session *http.Client
 	// direct sends Basic credentials with every request, or none if there are none.
@@ -37,28 +29,13 @@ type server struct {
 }
 
 func newServer(ep Endpoint, root *url.URL, o Options) (*server, error) {
-	transport := &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: o.ConnectionTimeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   o.ConnectionTimeout,
-		ExpectContinueTimeout: o.ConnectionTimeout,
-		IdleConnTimeout:       idleConnection,
-		MaxConnsPerHost:       o.HTTPConnections,
-		MaxIdleConnsPerHost:   o.HTTPConnections,
-		ReadBufferSize:        socketBuffer,
-		WriteBufferSize:       socketBuffer,
-	}
-	if o.TLS != nil {
-		transport.TLSClientConfig = o.TLS.Clone()
-	}
-	if o.Proxy != nil {
-		transport.Proxy = http.ProxyURL(o.Proxy)
-	}
-	var chain http.RoundTripper = &watchdog{next: transport, limit: o.ConnectionTimeout}
+	pool := newConnections(o)
+	var chain http.RoundTripper = &watchdog{next: pool, limit: o.ConnectionTimeout}
 	chain = &identity{next: chain, root: root, userAgent: o.UserAgent, headers: ep.Headers}
 	if o.Transport != nil {
 		chain = o.Transport(chain)
 	}
-	s := &server{root: root, transport: transport}
+	s := &server{root: root, connections: pool}
 	base := http.Client{Transport: chain, CheckRedirect: redirectPolicy(ep)}
 	if ep.Username == "" {
 		s.direct = &base
@@ -148,7 +125,7 @@ func sessionRefused(err error) bool {
 	return false
 }
 
-func (s *server) close() { s.transport.CloseIdleConnections() }
+func (s *server) close() { s.connections.close() }
 
 // discardLimit bounds what is read of an answer nobody needs, in bytes. To read it
 // is cheaper than to open another connection up to about here.
@@ -158,29 +135,4 @@ const discardLimit = 16 << 10
 func discard(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, discardLimit)
 	_ = body.Close()
-}
-
-// identity puts the endpoint's headers on requests to its host.
-type identity struct {
-	next      http.RoundTripper
-	root      *url.URL
-	userAgent string
-	headers   http.Header
-}
-
-// RoundTrip does not replace what a request says by itself: a user's Accept or
-// Content-Type would break requests whose answers are not plain JSON.
-func (i *identity) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context())
-	req.Header.Set("User-Agent", i.userAgent)
-	if !strings.EqualFold(req.URL.Hostname(), i.root.Hostname()) || weaker(i.root, req.URL) {
-		return i.next.RoundTrip(req)
-	}
-	for name, values := range i.headers {
-		name = http.CanonicalHeaderKey(name)
-		if _, ok := req.Header[name]; !ok || name == "User-Agent" {
-			req.Header[name] = values
-		}
-	}
-	return i.next.RoundTrip(req)
 }
