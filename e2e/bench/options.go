@@ -42,7 +42,8 @@ measuring was possible.
 
 Server CPU time is read from /proc where both servers are processes of this
 machine; as root, if they belong to another user. The figures mean something
-only on a machine that does nothing else.
+only on a machine that does nothing else: "machine CPU" should hardly exceed
+"servers CPU" plus "client CPU".
 
 rows:
 `

@@ -50,7 +50,7 @@ func (l *latency) Title() string {
 }
 
 func (*latency) Columns() []contest.Column {
-	return []contest.Column{median, p99, slowest, writeTime, sourceCPU, targetCPU, serversCPU, clientCPU, peakRSS}
+	return []contest.Column{median, p99, slowest, writeTime, sourceCPU, targetCPU, serversCPU, clientCPU, machineCPU, peakRSS}
 }
 
 func (*latency) Baselines() []string { return []string{bareName, ownName} }

@@ -45,7 +45,7 @@ func (o *one) Title() string {
 }
 
 func (*one) Columns() []contest.Column {
-	return []contest.Column{wall, docsPerSecond, sourceCPU, targetCPU, serversCPU, clientCPU, peakRSS,
+	return []contest.Column{wall, docsPerSecond, sourceCPU, targetCPU, serversCPU, clientCPU, machineCPU, peakRSS,
 		changesWall, changesCPU, readWall, readCPU, writeWall, writeCPU}
 }
 
@@ -117,7 +117,7 @@ func (r *oneRound) bareCPU(ctx context.Context) (contest.Measurement, error) {
 			if err != nil {
 				return nil, 0, err
 			}
-			for _, c := range []contest.Column{sourceCPU, targetCPU, serversCPU, clientCPU} {
+			for _, c := range []contest.Column{sourceCPU, targetCPU, serversCPU, clientCPU, machineCPU} {
 				sum[c.Name] += m[c.Name]
 			}
 			sum[part.wall.Name], sum[part.cpu.Name] = took.Seconds(), m[serversCPU.Name]

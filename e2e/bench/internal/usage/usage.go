@@ -30,9 +30,11 @@ type Servers struct {
 }
 
 // Reading is the processor time used so far; a difference of two is what was
-// used in between. Both counts a process that is source and target once.
+// used in between.
 type Reading struct {
-	Source, Target, Both time.Duration
+	Source, Target time.Duration
+	Both           time.Duration // a process that is source and target counts once
+	Machine        time.Duration // everything that runs on this machine
 }
 
 // Find looks for the processes that serve the two URLs. A server that is not
@@ -67,15 +69,23 @@ func (s *Servers) Read() (Reading, error) {
 	if err != nil {
 		return Reading{}, err
 	}
-	if slices.Equal(s.source, s.target) {
-		return Reading{Source: source, Target: target, Both: source}, nil
+	machine, err := s.fs.Busy()
+	if err != nil {
+		return Reading{}, err
 	}
-	return Reading{Source: source, Target: target, Both: source + target}, nil
+	both := source + target
+	if slices.Equal(s.source, s.target) {
+		both = source
+	}
+	return Reading{Source: source, Target: target, Both: both, Machine: machine}, nil
 }
 
 // Sub returns what was used between an earlier reading and r.
 func (r Reading) Sub(earlier Reading) Reading {
-	return Reading{Source: r.Source - earlier.Source, Target: r.Target - earlier.Target, Both: r.Both - earlier.Both}
+	return Reading{
+		Source: r.Source - earlier.Source, Target: r.Target - earlier.Target,
+		Both: r.Both - earlier.Both, Machine: r.Machine - earlier.Machine,
+	}
 }
 
 const (

@@ -78,9 +78,9 @@ func TestServerElsewhereIsNotMeasured(t *testing.T) {
 }
 
 func TestReadingsAreSubtracted(t *testing.T) {
-	got := Reading{Source: 3 * time.Second, Target: 5 * time.Second, Both: 8 * time.Second}.Sub(
-		Reading{Source: time.Second, Target: time.Second, Both: 2 * time.Second})
-	if want := (Reading{Source: 2 * time.Second, Target: 4 * time.Second, Both: 6 * time.Second}); got != want {
+	got := Reading{Source: 3 * time.Second, Target: 5 * time.Second, Both: 8 * time.Second, Machine: 9 * time.Second}.Sub(
+		Reading{Source: time.Second, Target: time.Second, Both: 2 * time.Second, Machine: 2 * time.Second})
+	if want := (Reading{Source: 2 * time.Second, Target: 4 * time.Second, Both: 6 * time.Second, Machine: 7 * time.Second}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
