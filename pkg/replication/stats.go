@@ -1,6 +1,6 @@
 package replication
 
-// Stats are the seven counters of a replication, under the names that CouchDB's
+// Stats are the counters of a replication, under the names that CouchDB's
 // checkpoint history gives them. The zero value counts nothing.
 type Stats struct {
 	// MissingChecked counts leaf revisions seen in the changes feed.
@@ -18,6 +18,9 @@ type Stats struct {
 	BulkGetDocs int64 `json:"bulk_get_docs"`
 	// BulkGetAttempts counts revisions asked for with _bulk_get.
 	BulkGetAttempts int64 `json:"bulk_get_attempts"`
+	// BytesWritten counts the bytes of what DocsWritten counts. It is ours and
+	// not part of a checkpoint.
+	BytesWritten int64 `json:"-"`
 }
 
 // Add returns the sum of both, counter by counter.
@@ -42,5 +45,6 @@ func (s Stats) merge(o Stats, f func(a, b int64) int64) Stats {
 		DocWriteFailures: f(s.DocWriteFailures, o.DocWriteFailures),
 		BulkGetDocs:      f(s.BulkGetDocs, o.BulkGetDocs),
 		BulkGetAttempts:  f(s.BulkGetAttempts, o.BulkGetAttempts),
+		BytesWritten:     f(s.BytesWritten, o.BytesWritten),
 	}
 }

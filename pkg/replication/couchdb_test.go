@@ -1,0 +1,135 @@
+package replication
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+)
+
+// server is a real CouchDB, reached with the standard library only.
+type server struct {
+	t      *testing.T
+	base   string
+	client *http.Client
+}
+
+// realServer returns the first server of MILLRACE_TEST_COUCHDB.
+func realServer(t *testing.T) server {
+	t.Helper()
+	first, _, _ := strings.Cut(os.Getenv("MILLRACE_TEST_COUCHDB"), ",")
+	if first == "" {
+		t.Skip("MILLRACE_TEST_COUCHDB is not set: no CouchDB to compare with")
+	}
+	transport := &http.Transport{MaxConnsPerHost: 32}
+	t.Cleanup(transport.CloseIdleConnections)
+	return server{t, strings.TrimSuffix(strings.TrimSpace(first), "/"), &http.Client{Transport: transport}}
+}
+
+// call sends JSON and returns the decoded answer.
+func (s server) call(method, path string, body any) map[string]any {
+	s.t.Helper()
+	b, err := json.Marshal(body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req, err := http.NewRequest(method, s.base+path, bytes.NewReader(b))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var v map[string]any
+	if err := json.Unmarshal(answer, &v); err != nil {
+		s.t.Fatalf("%s %s answered %s", method, path, answer)
+	}
+	return v
+}
+
+// TestRealCouchDBGivesTheSameID posts jobs to endpoints that nobody listens on:
+// CouchDB answers with the id before it contacts them.
+func TestRealCouchDBGivesTheSameID(t *testing.T) {
+	s := realServer(t)
+	uuid, _ := s.call("GET", "/", nil)["uuid"].(string)
+	const db = "replication-id-test"
+	s.call("DELETE", "/"+db, nil)
+	s.call("PUT", "/"+db, nil)
+	t.Cleanup(func() { s.call("DELETE", "/"+db, nil) }) // after the parallel tests
+
+	code := map[string]string{
+		"spaces":    "  function(doc, req) { return true; }  ",
+		"lines":     "  function(doc, req) {\n  return true;\n}\n",
+		"line end":  " function(doc) { return true; } \n",
+		"non-ascii": "function(doc) { return doc.x == 'é€😀'; }",
+	}
+	s.call("PUT", "/"+db+"/_design/f", map[string]any{"filters": code})
+
+	live, err := url.Parse(s.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := live.JoinPath(db).String()
+	for _, fields := range []string{
+		``,
+		`"create_target":true`,
+		`"source":"http://u%40x:p@127.0.0.1:1/a%2Fb/"`,
+		`"source":"https://127.0.0.1:1/x?y=z"`,
+		`"source":"http://[::1]:1/x"`,
+		`"source":{"url":"http://127.0.0.1:1/x","headers":{"X-b":"1","x-a":" 2 ","Authorization":"Bearer q"}}`,
+		`"source":{"url":"http://127.0.0.1:1/x","headers":{"X-b":"1","X-a":"2"}}`,
+		`"source":{"url":"http://127.0.0.1:1/x","auth":{"basic":{"username":"ü","password":"p"}}}`,
+		`"source":{"url":"http://127.0.0.1:1/x","headers":{"authorization":"bAsIc dTpw"}}`,
+		`"winning_revs_only":true`,
+		`"doc_ids":["b","a%2Fb","a+b","é"]`,
+		`"doc_ids":[]`,
+		`"selector":{"z":1,"a":{"$gt":3.0,"$lt":1e3}}`,
+		`"selector":{"$not":{"a":{"$in":[1,2,3]}},"b":{"$elemMatch":{"c":{"d":10000000000000000000000}}}}`,
+		`"selector":{"$nor":[{"a":{"$exists":true}},{"b":{"$type":"é"}}]}`,
+		`"selector":{}`,
+		`"filter":"_design"`,
+		`"filter":"_view","query_params":{"view":"a/b","b":[1,2],"a":-1.5}`,
+		`"filter":"f/spaces","source":"` + source + `"`,
+		`"filter":"f/lines","query_params":{"x":{"y":[300]}},"source":"` + source + `"`,
+		`"filter":"f/line end","source":"` + source + `"`,
+		`"filter":"f/non-ascii","source":"` + source + `"`,
+	} {
+		t.Run(fields, func(t *testing.T) {
+			t.Parallel() // CouchDB takes seconds to cancel a job that has just begun
+			doc := `{` + fields
+			if fields != "" {
+				doc += `,`
+			}
+			if !strings.Contains(fields, `"source"`) {
+				doc += `"source":"http://127.0.0.1:1/source",`
+			}
+			doc += `"target":"http://127.0.0.1:1/target","continuous":true}`
+			spec, err := ParseSpec([]byte(doc))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, name, _ := spec.FilterDesignDoc()
+			id, err := spec.Jobs()[0].ID(uuid, code[name])
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer := s.call("POST", "/_replicate", json.RawMessage(doc))
+			defer s.call("POST", "/_replicate", map[string]any{"cancel": true, "id": answer["_local_id"]})
+			if got := fmt.Sprint(answer["_local_id"]); got != id.String() {
+				t.Errorf("CouchDB answered %v, ours is %s", answer, id)
+			}
+		})
+	}
+}

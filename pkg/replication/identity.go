@@ -1,0 +1,114 @@
+package replication
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"strings"
+
+	"millrace/pkg/replication/ejson"
+)
+
+// ID computes CouchDB's replication id, version 4, byte for byte, as CouchDB
+// 3.5.2 does (from there on since_seq is part of it).
+//
+// ServerUUID is the uuid of the server, which CouchDB has in GET /. FilterCode
+// is the function filters.NAME of the design document when [Spec.FilterDesignDoc]
+// says there is one, as the source has it; otherwise it is ignored. Errors are
+// *[FieldError].
+func (j Job) ID(serverUUID, filterCode string) (ID, error) {
+	filter, err := j.filterIdentity(filterCode)
+	if err != nil {
+		return ID{}, err
+	}
+	terms := append(ejson.Array{serverUUID, j.Source.identity, j.Target.identity}, filter...)
+	if j.WinningRevsOnly {
+		terms = append(terms, "winning_revs_only")
+	}
+	if j.SinceSeq != nil {
+		since, err := ejson.Parse(j.SinceSeq)
+		if err != nil {
+			return ID{}, mustBe("since_seq", "a sequence")
+		}
+		terms = append(terms, since)
+	}
+	sum := md5.Sum(ejson.Marshal(terms))
+	return ID{Base: hex.EncodeToString(sum[:]), Ext: j.ext()}, nil
+}
+
+func (s *Spec) ext() string {
+	ext := ""
+	if s.Continuous {
+		ext += "+continuous"
+	}
+	if s.CreateTarget {
+		ext += "+create_target"
+	}
+	return ext
+}
+
+// filterIdentity is what the id takes of the filter.
+func (s *Spec) filterIdentity(code string) (ejson.Array, error) {
+	switch {
+	case s.DocIDs != nil:
+		ids := ejson.Array{}
+		for _, id := range s.DocIDs {
+			ids = append(ids, id)
+		}
+		return ejson.Array{ids}, nil
+	case s.Selector != nil:
+		normal, err := parseSelector(s.Selector)
+		return ejson.Array{normal}, err
+	case s.Filter == "":
+		return nil, nil
+	}
+	params, err := s.queryParams()
+	if err != nil {
+		return nil, err
+	}
+	if s.builtinFilter() {
+		return ejson.Array{s.Filter, params}, nil
+	}
+	return ejson.Array{trimCode(code), params}, nil
+}
+
+func (s *Spec) queryParams() (any, error) {
+	if s.QueryParams == nil {
+		return ejson.Object{}, nil
+	}
+	params, err := ejson.Parse(s.QueryParams)
+	if err != nil {
+		return nil, refuse("query_params", "parameter `query_params`: %v", err)
+	}
+	return params, nil
+}
+
+// parseSelector reads and normalises a selector.
+func parseSelector(selector []byte) (ejson.Object, error) {
+	v, err := ejson.Parse(selector)
+	if err != nil {
+		return nil, refuse("selector", "parameter `selector`: %v", err)
+	}
+	o, ok := v.(ejson.Object)
+	if !ok {
+		return nil, mustBe("selector", "a JSON object")
+	}
+	normal, err := normalizeSelector(o)
+	if err != nil {
+		return nil, refuse("selector", "parameter `selector`: %v", err)
+	}
+	return normal, nil
+}
+
+// trimCode removes the spaces around a filter function that is written on one
+// line, and nothing else: what CouchDB's regular expression comes to.
+func trimCode(code string) string {
+	line, end := strings.CutSuffix(code, "\n")
+	if strings.Contains(line, "\n") {
+		return code
+	}
+	line = strings.Trim(line, " ")
+	if end {
+		line += "\n"
+	}
+	return line
+}
