@@ -106,7 +106,14 @@ type ServerInfo struct {
 		Name string `json:"name"`
 	} `json:"vendor"`
 	Features []string `json:"features"`
+	// Pouch is set by PouchDB's server. It has no multipart answers and no
+	// _selector filter, and stores attachments that come compressed as if they were not:
+	// to such a target, attachments must go decoded.
+	Pouch string `json:"express-pouchdb"`
 }
+
+// IsPouchDB reports whether the server is a PouchDB.
+func (s ServerInfo) IsPouchDB() bool { return s.Pouch != "" }
 
 // Server asks the database's server who it is.
 func (db *DB) Server(ctx context.Context) (ServerInfo, error) {

@@ -2,6 +2,8 @@ package couch
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -31,12 +33,37 @@ func (db *DB) write(ctx context.Context, path string, params url.Values, doc []b
 	r := db.request(http.MethodPut, path)
 	r.query = params
 	r.body = bytesBody(doc)
+	return db.send(ctx, r)
+}
+
+// send makes a request that writes one document, and returns its revision.
+func (db *DB) send(ctx context.Context, r *request) (string, error) {
 	r.writes = writesDocument
-	var answer struct {
-		Rev string `json:"rev"`
+	var answer json.RawMessage
+	if err := db.call(ctx, r, into(&answer)); err != nil {
+		return "", err
 	}
-	err := db.call(ctx, r, into(&answer))
-	return answer.Rev, err
+	return revisionOf(answer)
+}
+
+// revisionOf reads the answer to a document's PUT. With new_edits=false, PouchDB
+// answers as to _bulk_docs: with a list, and with refusals in it.
+func revisionOf(answer []byte) (string, error) {
+	var one DocResult
+	if json.Unmarshal(answer, &one) == nil {
+		return one.Rev, one.Failure()
+	}
+	var list []DocResult
+	if err := json.Unmarshal(answer, &list); err != nil {
+		return "", fmt.Errorf("%w: %w", errShape, err)
+	}
+	for _, r := range list {
+		if r.Failure() != nil {
+			return "", r.Failure()
+		}
+		one = r
+	}
+	return one.Rev, nil
 }
 
 // Attachment is the bytes of an attachment, as the server stores them.
@@ -50,17 +77,23 @@ type Attachment struct {
 	io.ReadCloser
 }
 
-// GetAttachment opens an attachment of a revision; an empty rev means the
-// winning one. The caller closes it.
-func (db *DB) GetAttachment(ctx context.Context, id, rev, name string) (*Attachment, error) {
+// GetAttachment opens an attachment of a revision; an empty rev means the winning
+// one. encoding is that of the stored bytes, as the document gives it with
+// att_encoding_info=true: what is stored compressed is sent as it is, or the copy's digest
+// would differ from the original's. The caller closes the result.
+func (db *DB) GetAttachment(ctx context.Context, id, rev, name, encoding string) (*Attachment, error) {
 	r := db.request(http.MethodGet, attachmentPath(id, name))
 	if rev != "" {
 		r.query = url.Values{"rev": {rev}}
 	}
 	r.header.Set("Accept", "*/*")
-	// Asked for by ourselves, gzip is not undone by net/http: what is stored
-	// compressed must stay so, or the copy's digest differs from the original's.
-	r.header.Set("Accept-Encoding", "gzip")
+	// Either is said by ourselves, upon which net/http does not undo any encoding. Gzip
+	// is not asked for where it is not stored: a proxy or PouchDB's server
+	// would compress, and the answer would look the same.
+	if encoding == "" {
+		encoding = "identity"
+	}
+	r.header.Set("Accept-Encoding", encoding)
 	resp, err := db.open(ctx, r)
 	if err != nil {
 		return nil, err

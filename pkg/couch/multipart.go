@@ -24,7 +24,7 @@ type Upload struct {
 	Name        string
 	ContentType string
 	// Encoding is "gzip" if the bytes are compressed and are to be stored as they
-	// are, otherwise empty.
+	// are, otherwise empty. PouchDB's server ignores it ([ServerInfo.IsPouchDB]).
 	Encoding string
 	// Length is the number of bytes that Open gives.
 	Length int64
@@ -51,11 +51,11 @@ func (db *DB) PutMultipart(ctx context.Context, id string, doc []byte, atts []Up
 	}
 	r := db.request(http.MethodPut, docPath(id))
 	r.query = params
-	r.writes = writesDocument
 	boundary := multipart.NewWriter(io.Discard).Boundary() // random
 	r.header.Set("Content-Type", `multipart/related; boundary="`+boundary+`"`)
 	r.body = relatedBody(boundary, doc, ordered)
-	return db.call(ctx, r, nil)
+	_, err = db.send(ctx, r)
+	return err
 }
 
 // inOrder sorts the attachments by the document's list, which is how servers

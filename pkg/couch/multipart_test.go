@@ -209,7 +209,7 @@ func TestPutMultipartSendsWhatCouchDBReads(t *testing.T) {
 		}
 		_, err = in.NextRawPart()
 		require.Equal(t, io.EOF, err)
-		w.WriteHeader(201)
+		status(201, `{"ok":true,"id":"a","rev":"2-x"}`)(w, r)
 	})
 	// Given in another order than the document's.
 	err := db.PutMultipart(context.Background(), "_design/not/x", []byte(docWithAtts), []Upload{
@@ -260,6 +260,22 @@ func TestPutMultipartWithoutAttachmentsIsAPlainPut(t *testing.T) {
 	require.Equal(t, []string{"PUT /db/a%20b?new_edits=false " + docWithout}, s.asked)
 }
 
+func TestPutReadsBothShapesOfAnswers(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"ok":true,"id":"a","rev":"1-x"}`:   "1-x",
+		`[]`:                                 "",
+		`[{"ok":true,"id":"a","rev":"1-x"}]`: "1-x",
+	} {
+		rev, err := serve(t, status(201, answer)).Put(context.Background(), "a", []byte(`{}`), nil)
+		require.NoError(t, err)
+		require.Equal(t, want, rev)
+	}
+	_, err := serve(t, status(201, `[{"id":"a","error":"forbidden","reason":"no"}]`)).Put(context.Background(), "a", []byte(`{}`), nil)
+	require.Equal(t, PerDocument, Classify(err))
+	_, err = serve(t, status(201, `7`)).Put(context.Background(), "a", []byte(`{}`), nil)
+	require.ErrorIs(t, err, errShape)
+}
+
 func TestAttachmentIsReadAsItIsStored(t *testing.T) {
 	db := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RequestURI() != "/db/a%2Fb/sub%2Fa%20b%3F.txt?rev=1-x" || r.Header.Get("Accept-Encoding") != "gzip" {
@@ -269,7 +285,7 @@ func TestAttachmentIsReadAsItIsStored(t *testing.T) {
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, "\x1f\x8bstored")
 	})
-	a, err := db.GetAttachment(context.Background(), "a/b", "1-x", "sub/a b?.txt")
+	a, err := db.GetAttachment(context.Background(), "a/b", "1-x", "sub/a b?.txt", "gzip")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, a.Close()) }()
 	data, err := io.ReadAll(a)
