@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,17 +55,29 @@ func Start(ctx context.Context) (*Server, error) {
 	}
 	s.cmd.Env = environment(os.Environ())
 	s.cmd.Stderr = s.log
-	if err := s.cmd.Start(); err != nil {
+	s.cmd.SysProcAttr = diesWithParent()
+	started := make(chan error, 1)
+	go s.live(started)
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start Jaeger: %w", err)
 	}
-	go func() {
-		defer close(s.exited)
-		s.exit = s.cmd.Wait()
-	}()
 	if err := s.awaitReady(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
+}
+
+// live is the process's life. To the kernel a process's parent is the thread
+// that started it, so that thread has to stay.
+func (s *Server) live(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(s.exited)
+	err := s.cmd.Start()
+	started <- err
+	if err == nil {
+		s.exit = s.cmd.Wait()
+	}
 }
 
 // ForTest starts a Jaeger that ends with the test. With -short it skips the

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -72,6 +73,9 @@ func maskSecret(_ []string, a slog.Attr) slog.Attr {
 type redactingWriter struct{ w io.Writer }
 
 func (r redactingWriter) Write(line []byte) (int, error) {
+	if !bytes.Contains(line, []byte("://")) {
+		return r.w.Write(line)
+	}
 	if _, err := io.WriteString(r.w, Redact(string(line))); err != nil {
 		return 0, err
 	}

@@ -3,12 +3,15 @@ package telemetry_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
@@ -103,6 +106,27 @@ func TestTraceRecordsTheHandlersErrorWithoutItsPassword(t *testing.T) {
 	}
 	if text := values(span.Events[0].Attributes)["exception.message"].(string); strings.Contains(text, "hunter2") {
 		t.Errorf("exception says %q", text)
+	}
+}
+
+func TestAttributesOfAnyKindLoseTheirPassword(t *testing.T) {
+	const secret = "hunter2"
+	tel, spans := record(t)
+	list := attribute.StringSlice("endpoints", []string{"http://a/db", "http://adm:" + secret + "@b/db"})
+	_, other := tracer(tel).Start(context.Background(), "other")
+	other.End()
+	_, span := tracer(tel).Start(context.Background(), "read http://adm:"+secret+"@a/db", trace.WithLinks(
+		trace.Link{SpanContext: other.SpanContext(), Attributes: []attribute.KeyValue{list}}))
+	span.SetAttributes(list, telemetry.Rows(3), attribute.String("authorization", "Basic "+secret))
+	span.AddEvent("retry", trace.WithAttributes(list))
+	span.End()
+	all := spans()
+	if text := fmt.Sprintf("%+v", all); strings.Contains(text, secret) {
+		t.Errorf("the secret is in %s", text)
+	}
+	got := values(named(t, all, "read http://*****@a/db").Attributes)
+	if want := []string{"http://a/db", "http://*****@b/db"}; !slices.Equal(got["endpoints"].([]string), want) || got["millrace.rows"] != int64(3) {
+		t.Errorf("attributes are %v", got)
 	}
 }
 

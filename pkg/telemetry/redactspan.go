@@ -48,6 +48,15 @@ func (s redactedSpan) Events() []sdktrace.Event {
 	return events
 }
 
+// Links of the span to others.
+func (s redactedSpan) Links() []sdktrace.Link {
+	links := slices.Clone(s.ReadOnlySpan.Links())
+	for i := range links {
+		links[i].Attributes = redactAttributes(links[i].Attributes)
+	}
+	return links
+}
+
 // redactAttributes copies only when there is something to take out.
 func redactAttributes(attrs []attribute.KeyValue) []attribute.KeyValue {
 	copied := false

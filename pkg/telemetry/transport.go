@@ -22,6 +22,9 @@ import (
 // response's body has been read to its end or closed. When tracing is off it
 // returns base itself.
 //
+// The span of a continuous feed lasts as long as the feed: batches read from it
+// begin traces of their own (trace.WithNewRoot), with a link to it.
+//
 // No header is recorded, and of the URL neither userinfo nor the value of a
 // parameter like "token" (invariant 9).
 func (t *Telemetry) Transport(base http.RoundTripper) http.RoundTripper {
@@ -71,6 +74,15 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
+type retryKey struct{}
+
+// WithRetry returns a context for the nth repetition of a request, n from 1: the
+// request's span then says so. Each repetition has a span of its own beside the
+// first's.
+func WithRetry(ctx context.Context, n int) context.Context {
+	return context.WithValue(ctx, retryKey{}, n)
+}
+
 type exchangeKey struct{}
 
 // exchange is one request and its response. A span that is not recorded leaves
@@ -98,6 +110,9 @@ func (d describe) RoundTrip(r *http.Request) (*http.Response, error) {
 	span.SetAttributes(semconv.URLFull(publicURL(r.URL)))
 	if r.ContentLength > 0 {
 		span.SetAttributes(semconv.HTTPRequestBodySize(int(r.ContentLength)))
+	}
+	if n, ok := r.Context().Value(retryKey{}).(int); ok && n > 0 {
+		span.SetAttributes(semconv.HTTPRequestResendCount(n), Retries(n))
 	}
 	res, err := d.base.RoundTrip(r)
 	if err != nil || res.Body == nil || res.StatusCode == http.StatusSwitchingProtocols {

@@ -118,6 +118,25 @@ func TestTransportCountsABodyThatIsClosedEarly(t *testing.T) {
 	}
 }
 
+func TestTransportCountsRetries(t *testing.T) {
+	tel, spans := record(t)
+	rt := tel.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+	}))
+	for n := range 2 {
+		ctx := telemetry.WithRetry(context.Background(), n)
+		read(t, &http.Client{Transport: rt}, request(t, ctx, http.MethodPost, "http://couch/db/_revs_diff", ""))
+	}
+	all := spans()
+	if len(all) != 2 {
+		t.Fatalf("%d spans", len(all))
+	}
+	first, second := values(all[0].Attributes), values(all[1].Attributes)
+	if first["millrace.retries"] != nil || second["millrace.retries"] != int64(1) || second["http.request.resend_count"] != int64(1) {
+		t.Errorf("attributes are %v, then %v", first, second)
+	}
+}
+
 func TestTransportMarksABodyThatBreaksOff(t *testing.T) {
 	tel, spans := record(t)
 	cut := errors.New("cut off")
