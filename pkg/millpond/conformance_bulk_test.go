@@ -3,6 +3,8 @@ package millpond_test
 import (
 	"strings"
 	"testing"
+
+	"millrace/pkg/millpond"
 )
 
 func TestBulkDocsMakesRevisions(t *testing.T) {
@@ -109,7 +111,7 @@ func TestBulkGet(t *testing.T) {
 }
 
 func TestCompactedAncestorsAreMissing(t *testing.T) {
-	db := serve(t, millpondOptions()).database(t)
+	db := serve(t, millpond.Options{}).database(t)
 	first := db.send("PUT", "/a", `{"x":1}`).revOf(t)
 	db.converse([]exchange{
 		{"PUT", "/a?rev=" + first, `{"x":2}`, 201, ""},

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"millrace/pkg/millpond"
 )
 
 // load puts documents d00, d01, ... into the database.
@@ -308,7 +310,7 @@ func TestEventSourceFeed(t *testing.T) {
 }
 
 func TestFeedEndsWithItsDatabase(t *testing.T) {
-	db := serve(t, millpondOptions()).database(t)
+	db := serve(t, millpond.Options{}).database(t)
 	lines, stop := db.follow("feed=continuous&heartbeat=20")
 	defer stop()
 	<-lines // a heartbeat: it is waiting

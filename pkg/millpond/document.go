@@ -36,7 +36,6 @@ func (c *call) getDoc() error {
 	if content, _ := node.Value(); r.attachments && len(content.Attachments) > 0 && c.accepts("multipart/related") {
 		return c.sendRelated(doc, node, winner, r)
 	}
-	r.seqs = seqFormat{}
 	body, err := r.appendDoc(nil, doc, node, winner)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 )
 
 func TestFaultAnswersInPlaceOfTheServer(t *testing.T) {
-	pond := serve(t, millpondOptions())
+	pond := serve(t, millpond.Options{})
 	db := pond.database(t)
 	remove := pond.Inject(millpond.Fault{
 		Match:  millpond.Matching("GET", "/a"),
@@ -28,7 +28,7 @@ func TestFaultAnswersInPlaceOfTheServer(t *testing.T) {
 }
 
 func TestFaultIsUsedUp(t *testing.T) {
-	pond := serve(t, millpondOptions())
+	pond := serve(t, millpond.Options{})
 	db := pond.database(t)
 	pond.Inject(millpond.Fault{Match: millpond.After(1, millpond.Matching("", "/a")), Times: 2, Status: 500})
 	var got []int
@@ -43,7 +43,7 @@ func TestFaultIsUsedUp(t *testing.T) {
 }
 
 func TestFaultDropsTheConnectionBeforeAnythingHappened(t *testing.T) {
-	pond := serve(t, millpondOptions())
+	pond := serve(t, millpond.Options{})
 	db := pond.database(t)
 	pond.Inject(millpond.Fault{Match: millpond.Matching("PUT", "/a"), Times: 1, DropBefore: true})
 	if r, err := db.try("PUT", "/"+db.name+"/a", `{}`); err == nil {
@@ -53,7 +53,7 @@ func TestFaultDropsTheConnectionBeforeAnythingHappened(t *testing.T) {
 }
 
 func TestFaultLosesTheAnswerOfAWrite(t *testing.T) {
-	pond := serve(t, millpondOptions())
+	pond := serve(t, millpond.Options{})
 	db := pond.database(t)
 	pond.Inject(millpond.Fault{Match: millpond.Matching("PUT", "/a"), Times: 1, DropAfter: true})
 	if r, err := db.try("PUT", "/"+db.name+"/a", `{}`); err == nil {
@@ -63,7 +63,7 @@ func TestFaultLosesTheAnswerOfAWrite(t *testing.T) {
 }
 
 func TestFaultCutsTheBody(t *testing.T) {
-	pond := serve(t, millpondOptions())
+	pond := serve(t, millpond.Options{})
 	db := pond.database(t)
 	db.load(50)
 	for _, path := range []string{"/_changes", "/_all_docs", "/d01"} {
@@ -79,7 +79,7 @@ func TestFaultCutsTheBody(t *testing.T) {
 }
 
 func TestFaultDelays(t *testing.T) {
-	pond := serve(t, millpondOptions())
+	pond := serve(t, millpond.Options{})
 	db := pond.database(t)
 	const delay = 30 * time.Millisecond
 	pond.Inject(millpond.Fault{Match: millpond.Matching("GET", "/a"), Delay: delay})
@@ -91,7 +91,7 @@ func TestFaultDelays(t *testing.T) {
 }
 
 func TestRequestsAreCounted(t *testing.T) {
-	pond := serve(t, millpondOptions())
+	pond := serve(t, millpond.Options{})
 	db := pond.database(t)
 	db.send("GET", "/_changes?limit=1", "")
 	db.send("GET", "/_changes", "")
@@ -160,7 +160,7 @@ func TestValidateRefusesRows(t *testing.T) {
 }
 
 func TestMissingStubIsNotAtomic(t *testing.T) {
-	db := serve(t, millpondOptions()).database(t)
+	db := serve(t, millpond.Options{}).database(t)
 	db.converse([]exchange{
 		{"POST", "/_bulk_docs", `{"new_edits":false,"docs":[{"_id":"first","_rev":"1-a"},{"_id":"x","_rev":"1-a","_attachments":{"f":{"stub":true}}},{"_id":"last","_rev":"1-a"}]}`,
 			412, `{"error":"missing_stub","reason":"Invalid attachment stub in x for f"}`},
@@ -220,7 +220,7 @@ func TestIntegerSeqs(t *testing.T) {
 }
 
 func TestSeqOfARecreatedDatabaseStartsAgain(t *testing.T) {
-	db := serve(t, millpondOptions()).database(t)
+	db := serve(t, millpond.Options{}).database(t)
 	db.load(3)
 	old := db.changes("")
 	instance := between(db.send("GET", "", "").body, `"instance_start_time":"`, `"`)

@@ -20,7 +20,7 @@ var odd = []string{
 }
 
 func TestBodiesComeOutAsTheyWentIn(t *testing.T) {
-	db := serve(t, millpondOptions()).database(t)
+	db := serve(t, millpond.Options{}).database(t)
 	for i, body := range odd {
 		id := fmt.Sprintf("d%d", i)
 		doc := `{"_id":"` + id + `",` + body + `,"_revisions":{"start":1,"ids":["r"]}}`
@@ -42,7 +42,7 @@ func TestBodiesComeOutAsTheyWentIn(t *testing.T) {
 }
 
 func TestSpecialMembersAreFoundAnywhere(t *testing.T) {
-	db := serve(t, millpondOptions()).database(t)
+	db := serve(t, millpond.Options{}).database(t)
 	for doc, want := range map[string]string{
 		`{"a":1,"_id":"x","b":2,"_rev":"1-r","c":3}`:             `{"_id":"x","_rev":"1-r","a":1,"b":2,"c":3}`,
 		`{"\u005fid":"y","a":1,"_\u0072ev":"1-r"}`:               `{"_id":"y","_rev":"1-r","a":1}`,

@@ -19,8 +19,6 @@ type renderer struct {
 	attsSince        []revtree.Rev // contents only of what is newer than these
 	encodingInfo     bool
 	follows          bool // contents follow in other parts of a multipart body
-
-	seqs seqFormat // for localSeq
 }
 
 // hasMeta says whether the document is shown with more than it contains.

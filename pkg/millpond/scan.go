@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,6 +13,28 @@ import (
 // scanOptions: duplicate names come out as they went in (invariant 7); text that
 // is not UTF-8 is refused, as CouchDB does.
 var scanOptions = jsontext.AllowDuplicateNames(true)
+
+// scan is a decoder over a text, kept for the next text: a bulk request makes
+// thousands.
+type scan struct {
+	dec jsontext.Decoder
+	buf bytes.Buffer
+}
+
+var scans = sync.Pool{New: func() any { return new(scan) }}
+
+func newScan(text []byte) *scan {
+	s := scans.Get().(*scan)
+	s.buf = *bytes.NewBuffer(text)
+	s.dec.Reset(&s.buf, scanOptions)
+	return s
+}
+
+func (s *scan) free() {
+	s.buf = bytes.Buffer{} // keep no request alive
+	s.dec.Reset(&s.buf, scanOptions)
+	scans.Put(s)
+}
 
 // member is one member of an object: its name and where it stands in the text.
 type member struct {
@@ -25,7 +48,9 @@ type member struct {
 // whose name does not pass wanted, the name is left empty, which spares a copy.
 // The slices are parts of text.
 func eachMember(text []byte, wanted func(quoted []byte) bool, visit func(m member) error) error {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(text), scanOptions)
+	scan := newScan(text)
+	defer scan.free()
+	dec := &scan.dec
 	if dec.PeekKind() != '{' {
 		if _, err := dec.ReadValue(); err != nil {
 			return errBadJSON
@@ -61,11 +86,11 @@ func nextMember(dec *jsontext.Decoder, text []byte, wanted func([]byte) bool) (m
 	var m member
 	m.start = int(dec.InputOffset()) - len(quoted)
 	if wanted(quoted) {
-		name, err := jsontext.AppendUnquote(nil, quoted)
-		if err != nil {
+		name, ok := stringValue(quoted)
+		if !ok {
 			return member{}, errBadJSON
 		}
-		m.name = string(name)
+		m.name = name
 	}
 	value, err := dec.ReadValue()
 	if err != nil {
@@ -79,7 +104,9 @@ func nextMember(dec *jsontext.Decoder, text []byte, wanted func([]byte) bool) (m
 // eachElement calls visit for every element of a JSON array that is known to be
 // well-formed. It does nothing with anything else.
 func eachElement(array []byte, visit func(value jsontext.Value) error) error {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(array), scanOptions)
+	scan := newScan(array)
+	defer scan.free()
+	dec := &scan.dec
 	if dec.PeekKind() != '[' {
 		return nil
 	}
@@ -114,10 +141,13 @@ func decode(text []byte, into any) error {
 	return nil
 }
 
-// stringValue reads a JSON string; ok is false for any other value.
+// stringValue reads a well-formed JSON string; ok is false for any other value.
 func stringValue(v jsontext.Value) (s string, ok bool) {
 	if v.Kind() != '"' {
 		return "", false
+	}
+	if bytes.IndexByte(v, '\\') < 0 && len(v) > 1 {
+		return string(v[1 : len(v)-1]), true
 	}
 	text, err := jsontext.AppendUnquote(nil, v)
 	return string(text), err == nil

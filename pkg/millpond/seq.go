@@ -50,8 +50,10 @@ func (f seqFormat) appendText(dst []byte, seq uint64) []byte {
 // database, or of this one before its re-creation, counts as 0: nothing may be
 // missed because of it (invariant 1).
 func (f seqFormat) parse(text string) (uint64, error) {
-	if unquoted, ok := stringValue(jsontext.Value(text)); ok {
-		text = unquoted
+	if v := jsontext.Value(text); v.IsValid() {
+		if unquoted, ok := stringValue(v); ok {
+			text = unquoted
+		}
 	}
 	number, token, hasToken := strings.Cut(text, "-")
 	seq, err := strconv.ParseUint(number, 10, 64)
