@@ -1,0 +1,41 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// retryPause spaces attempts: longer each time, up to a limit, and jittered so
+// that those who were refused together do not come back together.
+type retryPause struct{ policy *backoff.ExponentialBackOff }
+
+func newBackoff(first, limit time.Duration) *retryPause {
+	return &retryPause{policy: &backoff.ExponentialBackOff{
+		InitialInterval:     first,
+		RandomizationFactor: 0.5,
+		Multiplier:          2,
+		MaxInterval:         limit,
+	}}
+}
+
+// wait pauses before the next attempt; the error is ctx's.
+func (r *retryPause) wait(ctx context.Context) error {
+	return pause(ctx, r.policy.NextBackOff())
+}
+
+// reset starts over with the shortest pause.
+func (r *retryPause) reset() { r.policy.Reset() }
+
+// pause waits for d or for the end of ctx, whose error it returns.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

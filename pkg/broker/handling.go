@@ -1,0 +1,85 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// handle hands one message to a handler and tells the broker what became of it.
+func (s *subscription) handle(subject string, h *held) {
+	m, err := s.open(h)
+	if err != nil {
+		s.b.log.Warn("read message", "subject", subject, "sequence", h.sequence, "error", err)
+		s.settle(subject, h, s.nak(h, s.o.nakDelay(h.delivered)))
+		return
+	}
+	ctx, cancel := context.WithCancel(s.parent)
+	defer cancel()
+	m.SetContext(ctx)
+	select {
+	case s.out <- m:
+	case <-s.pulling.Done():
+		s.settle(subject, h, s.nak(h, 0))
+		return
+	}
+	select {
+	case <-m.Acked():
+		s.settle(subject, h, s.ack(h))
+	case <-m.Nacked():
+		s.settle(subject, h, s.nak(h, s.o.nakDelay(h.delivered)))
+	case <-s.handling.Done():
+		s.settle(subject, h, s.nak(h, 0))
+	}
+}
+
+func (s *subscription) ack(h *held) error {
+	if !s.o.AckSync {
+		return h.msg.Ack()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	return h.msg.DoubleAck(ctx)
+}
+
+// open makes Watermill's message of a delivered one. The content of a large
+// message is fetched only now, so that no more of them than are handled are in
+// memory (invariant 5).
+func (s *subscription) open(h *held) (*message.Message, error) {
+	header := h.msg.Headers()
+	payload, err := s.b.checkOut(s.pulling, header, h.msg.Data())
+	lost := errors.Is(err, ErrClaimLost)
+	if err != nil && !lost {
+		return nil, err
+	}
+	header = withoutClaim(header)
+	id := header.Get(HeaderMessageID)
+	if id == "" {
+		id = header.Get(jetstream.MsgIDHeader)
+	}
+	if id == "" {
+		id = nuid.Next()
+	}
+	m := message.NewMessage(id, payload)
+	for key, values := range header {
+		if key != HeaderMessageID && len(values) > 0 {
+			m.Metadata[key] = values[0]
+		}
+	}
+	if m.Metadata[jetstream.MsgIDHeader] == id {
+		delete(m.Metadata, jetstream.MsgIDHeader) // it is the message's UUID
+	}
+	m.Metadata[MetaSequence] = formatUint(h.sequence)
+	m.Metadata[MetaSubject] = h.msg.Subject()
+	m.Metadata[MetaDelivered] = formatUint(h.delivered)
+	m.Metadata[MetaPublished] = h.published.UTC().Format(time.RFC3339Nano)
+	if lost {
+		m.Metadata[MetaClaimLost] = strconv.FormatBool(true)
+	}
+	return m, nil
+}

@@ -1,0 +1,173 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// lanesPerSubscription pull in turn, so that one request is always on its
+	// way while the other's messages arrive: with a single one every batch would
+	// cost a round trip of silence.
+	lanesPerSubscription = 2
+
+	pullHeartbeat = 5 * time.Second // a dead consumer is noticed after two
+)
+
+// lane pulls messages for as long as there is room.
+func (s *subscription) lane() {
+	retry := newBackoff(10*time.Millisecond, 2*time.Second)
+	for {
+		n := s.reserve()
+		if n == 0 {
+			return
+		}
+		err := s.pull(n)
+		if err == nil || s.pulling.Err() != nil {
+			retry.reset()
+			continue
+		}
+		s.b.log.Debug("pull", "consumer", s.o.Durable, "error", err)
+		if retry.wait(s.pulling) != nil {
+			return
+		}
+		// Whatever it was, the consumer may be gone: make sure that it is there.
+		if err := s.ensureConsumer(s.pulling); err != nil && s.pulling.Err() == nil {
+			s.b.log.Warn("create consumer", "consumer", s.o.Durable, "error", err)
+		}
+	}
+}
+
+// reserve waits until there is room and takes some of it: how many messages to
+// ask for, 0 when no more are wanted. Never is more asked for than can be held,
+// so that everything delivered is in a queue and reported as in progress.
+func (s *subscription) reserve() int {
+	for s.pulling.Err() == nil {
+		s.mu.Lock()
+		capacity := s.o.PullMaxMessages
+		room := capacity - s.dealer.held - s.promised
+		// Small requests are costly, but the last lane asks for whatever there
+		// is: slow subjects may keep the rest for long.
+		if room > 0 && (s.promised == 0 || room >= capacity/4) {
+			n := min(room, (capacity+1)/lanesPerSubscription)
+			s.promised += n
+			s.mu.Unlock()
+			return n
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-s.pulling.Done():
+		}
+	}
+	return 0
+}
+
+// pull asks for n messages and takes what comes until the request ends.
+func (s *subscription) pull(n int) error {
+	left := n
+	defer func() {
+		s.mu.Lock()
+		s.promised -= left
+		s.signal()
+		s.mu.Unlock()
+	}()
+	ctx, cancel, err := s.b.session.within(s.pulling)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	batch, err := s.current().Fetch(n,
+		jetstream.FetchMaxBytes(s.pullBytes()),
+		jetstream.FetchContext(ctx),
+		jetstream.FetchHeartbeat(pullHeartbeat))
+	if err != nil {
+		return err
+	}
+	for m := range batch.Messages() {
+		left--
+		s.take(m)
+	}
+	return pullError(batch.Error())
+}
+
+// pullBytes is one lane's part of the bound. A single message always fits.
+func (s *subscription) pullBytes() int {
+	return max(s.o.PullMaxBytes/lanesPerSubscription, 2*int(s.b.conn.MaxPayload()))
+}
+
+// pullError drops what only says that the request has ended.
+func pullError(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrTimeout), errors.Is(err, jetstream.ErrNoMessages),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return nil
+	}
+	return err
+}
+
+// ensureConsumer creates the durable consumer, or makes it what the options say.
+func (s *subscription) ensureConsumer(ctx context.Context) error {
+	stream, err := s.streamName(ctx)
+	if err != nil {
+		return err
+	}
+	return s.b.insist(ctx, func() error {
+		c, err := s.b.js.CreateOrUpdateConsumer(ctx, stream, s.consumerConfig())
+		if err != nil {
+			return fmt.Errorf("consumer %s of %s: %w", s.o.Durable, stream, err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.consumer = c
+		return nil
+	})
+}
+
+func (s *subscription) current() jetstream.Consumer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.consumer
+}
+
+func (s *subscription) streamName(ctx context.Context) (string, error) {
+	if s.o.Stream != "" {
+		return s.o.Stream, nil
+	}
+	var name string
+	err := s.b.insist(ctx, func() (err error) {
+		name, err = s.b.js.StreamNameBySubject(ctx, s.topic)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("stream of %s: %w", s.topic, err)
+	}
+	return name, nil
+}
+
+func (s *subscription) consumerConfig() jetstream.ConsumerConfig {
+	name, filter := s.b.topology.namespace+"_"+s.o.Durable, s.o.Filter
+	if len(filter) == 0 {
+		name, filter = name+"_"+Token(s.topic), []string{s.topic}
+	}
+	return jetstream.ConsumerConfig{
+		Durable:        name,
+		FilterSubjects: filter,
+		DeliverPolicy:  jetstream.DeliverAllPolicy,
+		AckPolicy:      jetstream.AckExplicitPolicy,
+		AckWait:        s.o.AckWait,
+		MaxAckPending:  s.o.MaxAckPending,
+		MaxDeliver:     -1,
+		MaxWaiting:     maxWaiting,
+	}
+}
+
+// maxWaiting is how many pull requests a consumer keeps: two for each instance
+// of the stage.
+const maxWaiting = 4096

@@ -1,0 +1,280 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Limits bounds the streams. The zero value of a field means its default.
+type Limits struct {
+	// PerSubject is how many messages a job may have waiting at a stage;
+	// publishers wait there. Default 16.
+	PerSubject int
+	// ChangesBytes and ChangesAge bound the logs of all feeds together; a job
+	// further behind reads its source again. Defaults 1 GiB and 24 hours.
+	ChangesBytes int64
+	ChangesAge   time.Duration
+	// BodiesBytes and BodiesAge bound the document bodies; what is older is
+	// fetched again when somebody still wants it. Defaults 1 GiB and 1 hour.
+	BodiesBytes int64
+	BodiesAge   time.Duration
+	// EventsAge is how long events are kept. Default 24 hours.
+	EventsAge time.Duration
+	// FailuresBytes bounds the rejected documents of all jobs together, oldest
+	// dropped first. Default 256 MiB.
+	FailuresBytes int64
+	// ClaimsBytes and ClaimsAge bound the contents of large messages. Defaults
+	// 2 GiB and 48 hours; the age is never below that of a stream whose messages
+	// refer to them.
+	ClaimsBytes int64
+	ClaimsAge   time.Duration
+}
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+	gib = 1 << 30
+
+	// duplicateWindow is how long the broker remembers message ids.
+	duplicateWindow = 2 * time.Minute
+	// markerTTL is how long the trace of an expired or deleted key stays, for
+	// watchers that were away.
+	markerTTL = time.Hour
+)
+
+func (l Limits) withDefaults() Limits {
+	l.PerSubject = orDefault(l.PerSubject, 16)
+	l.ChangesBytes = orDefault(l.ChangesBytes, gib)
+	l.ChangesAge = orDefault(l.ChangesAge, 24*time.Hour)
+	l.BodiesBytes = orDefault(l.BodiesBytes, gib)
+	l.BodiesAge = orDefault(l.BodiesAge, time.Hour)
+	l.EventsAge = orDefault(l.EventsAge, 24*time.Hour)
+	l.FailuresBytes = orDefault(l.FailuresBytes, 256*mib)
+	l.ClaimsBytes = orDefault(l.ClaimsBytes, 2*gib)
+	l.ClaimsAge = max(orDefault(l.ClaimsAge, 48*time.Hour), l.ChangesAge, l.BodiesAge, l.EventsAge)
+	return l
+}
+
+func orDefault[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+// Streams names the streams of an installation.
+type Streams struct {
+	Changes, Selected, Missing, Write, Replay, Bodies, Routed, Done, Events, Failures, Claims string
+}
+
+// Buckets names the key-value buckets of an installation.
+type Buckets struct {
+	Jobs, Feeds, Endpoints, Leases string
+}
+
+// topology is all that an installation keeps in the broker.
+type topology struct {
+	namespace string
+	replicas  int
+	limits    Limits
+	subjects  Subjects
+	streams   Streams
+	buckets   Buckets
+}
+
+func newTopology(namespace string, replicas int, limits Limits) topology {
+	stream := func(name string) string { return namespace + "_" + name }
+	return topology{
+		namespace: namespace,
+		replicas:  max(replicas, 1),
+		limits:    limits.withDefaults(),
+		subjects:  Subjects{namespace},
+		streams: Streams{
+			Changes: stream("CHANGES"), Selected: stream("SELECTED"), Missing: stream("MISSING"),
+			Write: stream("WRITE"), Replay: stream("REPLAY"), Bodies: stream("BODIES"),
+			Routed: stream("ROUTED"), Done: stream("DONE"), Events: stream("EVENTS"),
+			Failures: stream("FAILURES"), Claims: stream("CLAIMS"),
+		},
+		buckets: Buckets{
+			Jobs: stream("jobs"), Feeds: stream("feeds"),
+			Endpoints: stream("endpoints"), Leases: stream("leases"),
+		},
+	}
+}
+
+// streamConfigs declares the streams.
+func (t topology) streamConfigs() []jetstream.StreamConfig {
+	s, l, n := t.subjects, t.limits, t.streams
+	return []jetstream.StreamConfig{
+		// Rows, kept by limits and not by interest: a job that fell behind
+		// replays them. The owner's marker stands beside the rows that it fences.
+		t.log(n.Changes, l.ChangesBytes, l.ChangesAge, s.Changes(Any), s.Owner(Any)),
+		// A job that cannot keep pace fills its own subject only (invariant 5).
+		t.queue(n.Selected, s.Selected(Any, Any)),
+		t.queue(n.Missing, s.Missing(Any, Any)),
+		t.queue(n.Write, s.Write(Any, Any)),
+		t.queue(n.Replay, s.Replay(Any)),
+		t.log(n.Bodies, l.BodiesBytes, l.BodiesAge, s.Bodies(Any)),
+		// Read by stream sequence and purged below what is checkpointed.
+		t.log(n.Routed, -1, 0, s.Routed(Any)),
+		t.log(n.Done, -1, 0, s.Done(Any)),
+		t.log(n.Events, -1, l.EventsAge, s.Events(Any)),
+		t.log(n.Failures, l.FailuresBytes, 0, s.Failures(Any)),
+		t.log(n.Claims, l.ClaimsBytes, l.ClaimsAge, s.claim(Any)),
+	}
+}
+
+// log is a stream that is read by position; its oldest messages make room.
+func (t topology) log(name string, maxBytes int64, maxAge time.Duration, subjects ...string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        name,
+		Subjects:    subjects,
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardOld,
+		MaxBytes:    maxBytes,
+		MaxAge:      maxAge,
+		Storage:     jetstream.FileStorage,
+		Replicas:    t.replicas,
+		Duplicates:  min(duplicateWindow, orDefault(maxAge, duplicateWindow)),
+		AllowDirect: true,
+	}
+}
+
+// queue is a stream of work; a full subject refuses.
+func (t topology) queue(name string, subjects ...string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:                 name,
+		Subjects:             subjects,
+		Retention:            jetstream.WorkQueuePolicy,
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		MaxMsgsPerSubject:    int64(t.limits.PerSubject),
+		Storage:              jetstream.FileStorage,
+		Replicas:             t.replicas,
+		Duplicates:           duplicateWindow,
+		AllowDirect:          true,
+	}
+}
+
+// bucketConfigs declares the key-value buckets.
+func (t topology) bucketConfigs() []jetstream.KeyValueConfig {
+	var configs []jetstream.KeyValueConfig
+	for _, name := range []string{t.buckets.Jobs, t.buckets.Feeds, t.buckets.Endpoints, t.buckets.Leases} {
+		configs = append(configs, jetstream.KeyValueConfig{
+			Bucket:         name,
+			History:        1,
+			Storage:        jetstream.FileStorage,
+			Replicas:       t.replicas,
+			LimitMarkerTTL: markerTTL,
+		})
+	}
+	return configs
+}
+
+// create makes the streams and buckets what the topology says, until ctx ends.
+func (b *Broker) create(ctx context.Context) error {
+	for _, config := range b.topology.streamConfigs() {
+		err := b.insist(ctx, func() error {
+			_, err := b.js.CreateOrUpdateStream(ctx, config)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", config.Name, err)
+		}
+	}
+	for _, config := range b.topology.bucketConfigs() {
+		err := b.insist(ctx, func() error {
+			_, err := b.js.CreateOrUpdateKeyValue(ctx, config)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("bucket %s: %w", config.Bucket, err)
+		}
+	}
+	return nil
+}
+
+// insist repeats what may fail while a cluster elects, a server starts or
+// another process creates the same thing. A refusal that is about the request
+// itself is final.
+func (b *Broker) insist(ctx context.Context, do func() error) error {
+	for retry := newBackoff(20*time.Millisecond, time.Second); ; {
+		err := do()
+		if err == nil || final(err) {
+			return err
+		}
+		if stop := retry.wait(ctx); stop != nil {
+			return errors.Join(stop, err)
+		}
+	}
+}
+
+// final reports that asking again would get the same answer.
+func final(err error) bool {
+	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, jetstream.ErrMsgNotFound) {
+		return true
+	}
+	// "Already in use" is what the loser of a race to create is told; the next
+	// attempt updates.
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return false
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code == 400
+}
+
+// Subjects builds this installation's subjects.
+func (b *Broker) Subjects() Subjects { return b.topology.subjects }
+
+// Streams names this installation's streams.
+func (b *Broker) Streams() Streams { return b.topology.streams }
+
+// Buckets names this installation's buckets.
+func (b *Broker) Buckets() Buckets { return b.topology.buckets }
+
+// Limits are the limits in force.
+func (b *Broker) Limits() Limits { return b.topology.limits }
+
+// perSubject is how many messages a subject may hold; 0 when it is not bounded.
+func (b *Broker) perSubject(subject string) int {
+	switch b.topology.subjects.kind(subject) {
+	case "selected", "missing", "write", "replay":
+		return b.topology.limits.PerSubject
+	}
+	return 0
+}
+
+// handles keeps what the client library needs to know of a stream, so that each
+// is asked for once.
+type handles struct {
+	mu     sync.Mutex
+	stream map[string]jetstream.Stream
+}
+
+// stream returns the handle of a stream.
+func (b *Broker) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	b.handles.mu.Lock()
+	known := b.handles.stream[name]
+	b.handles.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	found, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, err)
+	}
+	b.handles.mu.Lock()
+	defer b.handles.mu.Unlock()
+	if b.handles.stream == nil {
+		b.handles.stream = make(map[string]jetstream.Stream)
+	}
+	b.handles.stream[name] = found
+	return found, nil
+}
