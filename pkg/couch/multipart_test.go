@@ -3,6 +3,7 @@ package couch
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -169,6 +170,38 @@ func TestOpenRevsShortensAttsSinceUntilTheURLFits(t *testing.T) {
 	require.Greater(t, lengths[3], 500)
 }
 
+func TestOpenRevsAsksForManyRevisionsInSeveralRequests(t *testing.T) {
+	var asked []string
+	db := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		require.Less(t, len(r.URL.RawQuery), urlBudget)
+		var revs []string
+		require.NoError(t, json.Unmarshal([]byte(r.URL.Query().Get("open_revs")), &revs))
+		asked = append(asked, revs...)
+		_, _ = io.WriteString(w, "[")
+		for i, rev := range revs {
+			_, _ = fmt.Fprintf(w, `%s{"missing":%q}`, strings.Repeat(",", min(i, 1)), rev)
+		}
+		_, _ = io.WriteString(w, "]")
+	})
+	var revs, got []string
+	for i := range 500 {
+		revs = append(revs, fmt.Sprintf("%d-967a00dff5e02add41819138abb3284d", i))
+	}
+	o, err := db.OpenRevs(context.Background(), "a", revs, OpenRevsOptions{})
+	require.NoError(t, err)
+	for {
+		rev, err := o.Next()
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		got = append(got, rev.Missing)
+	}
+	require.NoError(t, o.Close())
+	require.Equal(t, revs, asked)
+	require.Equal(t, revs, got)
+}
+
 func upload(name, kind, encoding, data string) Upload {
 	return Upload{Name: name, ContentType: kind, Encoding: encoding, Length: int64(len(data)), Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(data)), nil
@@ -302,8 +335,8 @@ func FuzzOpenRevs(f *testing.F) {
 		if isMultipart {
 			resp.Header.Set("Content-Type", `multipart/mixed; boundary="outer"`)
 		}
-		o, err := newOpenRevs(resp, fuzzed)
-		if err != nil {
+		o := &OpenRevs{body: resp.Body, request: fuzzed}
+		if err := o.begin(resp); err != nil {
 			return
 		}
 		for range len(body) + 2 {

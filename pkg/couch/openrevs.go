@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -31,55 +30,11 @@ type OpenRevsOptions struct {
 	AttsSince []string
 }
 
-// OpenRev is one revision in the answer to open_revs, or the lack of one.
-type OpenRev struct {
-	// Doc is the document's bytes, nil if the revision is missing. They are the caller's to keep.
-	Doc []byte
-	// Meta is what the document says about itself. Those of its Attachments that
-	// follow are read with NextAttachment.
-	Meta rawdoc.Meta
-	// Missing is the revision that the server does not have.
-	Missing string
-
-	parts     *multipart.Reader // nil if nothing follows
-	following []rawdoc.Attachment
-	request   *request
-}
-
-// FollowingAttachment is an attachment that follows its document.
-type FollowingAttachment struct {
-	rawdoc.Attachment
-	// Reader reads StoredLength bytes, in the attachment's encoding. It fails with
-	// a [CutError] if there are fewer or more.
-	io.Reader
-}
-
-// NextAttachment returns the next attachment that follows the document, io.EOF
-// behind the last. It ends the reading of the one before.
-func (o *OpenRev) NextAttachment() (*FollowingAttachment, error) {
-	if len(o.following) == 0 {
-		return nil, io.EOF
-	}
-	if o.parts == nil {
-		return nil, o.request.cut(fmt.Errorf("%w: attachments follow, but not in a multipart answer", errShape))
-	}
-	part, err := o.parts.NextRawPart()
-	if err != nil {
-		return nil, o.request.cut(err)
-	}
-	// Parts come in the order of the document's list. Their names are no help: CouchDB
-	// writes them into headers as they are, quotes included.
-	att := o.following[0]
-	o.following = o.following[1:]
-	return &FollowingAttachment{
-		Attachment: att,
-		Reader:     &exactReader{from: part, left: att.StoredLength(), fail: o.request.cut},
-	}, nil
-}
-
 // OpenRevs reads an answer to open_revs, one revision at a time.
 type OpenRevs struct {
-	body    io.ReadCloser
+	open    func(revs []string) (*http.Response, *request, error)
+	rest    []string // revisions that are still to be asked for
+	body    io.Closer
 	request *request
 	next    func() (*OpenRev, error)
 	scanner rawdoc.Scanner
@@ -87,21 +42,41 @@ type OpenRevs struct {
 }
 
 // OpenRevs reads revisions of a document (GET id?open_revs); no revs means all
-// leaves. The caller closes the result.
+// leaves. More revisions than fit into a URL are asked for one URL after another; then
+// Latest may give the same leaf twice. The caller closes the result.
 func (db *DB) OpenRevs(ctx context.Context, id string, revs []string, o OpenRevsOptions) (*OpenRevs, error) {
-	budget := urlBudget
-	for {
+	result := &OpenRevs{open: func(revs []string) (*http.Response, *request, error) {
+		return db.openRevs(ctx, id, revs, o)
+	}}
+	if err := result.ask(revs); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// openRevs shortens atts_since until the server takes the URL.
+func (db *DB) openRevs(ctx context.Context, id string, revs []string, o OpenRevsOptions) (*http.Response, *request, error) {
+	for budget := urlBudget; ; budget /= 2 {
 		r := db.openRevsRequest(id, revs, o, budget)
 		resp, err := db.open(ctx, r)
-		if hasStatus(err, http.StatusRequestURITooLong) && budget > minURLBudget {
-			budget /= 2
-			continue
+		if !hasStatus(err, http.StatusRequestURITooLong) || budget/2 < minURLBudget {
+			return resp, r, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		return newOpenRevs(resp, r)
 	}
+}
+
+// ask requests as many of revs as fit into a URL; none means all leaves.
+func (o *OpenRevs) ask(revs []string) error {
+	now := revs
+	if len(revs) > 0 {
+		now = revs[:max(1, len(fitting(revs, urlBudget/2)))]
+	}
+	resp, r, err := o.open(now)
+	if err != nil {
+		return err
+	}
+	o.rest, o.body, o.request = revs[len(now):], resp.Body, r
+	return o.begin(resp)
 }
 
 // urlBudget is how long open_revs and atts_since may be together, in bytes, and
@@ -151,8 +126,8 @@ func fitting(revs []string, budget int) []string {
 	return revs
 }
 
-func newOpenRevs(resp *http.Response, r *request) (*OpenRevs, error) {
-	o := &OpenRevs{body: resp.Body, request: r}
+// begin chooses how to read an answer.
+func (o *OpenRevs) begin(resp *http.Response) error {
 	kind, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err == nil && kind == "multipart/mixed" {
 		body := &tailReader{from: resp.Body}
@@ -164,15 +139,15 @@ func newOpenRevs(resp *http.Response, r *request) (*OpenRevs, error) {
 			}
 			return rev, err
 		}
-		return o, nil
+		return nil
 	}
 	dec := newDecoder(resp.Body)
+	o.next = func() (*OpenRev, error) { return o.element(dec) }
 	if err := expectKind(dec, '['); err != nil {
 		discard(resp.Body)
-		return nil, r.cut(err)
+		return o.request.cut(err)
 	}
-	o.next = func() (*OpenRev, error) { return o.element(dec) }
-	return o, nil
+	return nil
 }
 
 // Close ends the request, whether its answer was read to the end or not.
@@ -182,17 +157,19 @@ func (o *OpenRevs) Close() error { return o.body.Close() }
 // if it breaks; what was returned before is valid. It ends the reading of the
 // revision before, and of its attachments. Errors stay.
 func (o *OpenRevs) Next() (*OpenRev, error) {
-	if o.err != nil {
-		return nil, o.err
-	}
-	rev, err := o.next()
-	switch {
-	case err == io.EOF:
-		o.err = io.EOF
-	case err != nil:
-		o.err = o.request.cut(err)
-	default:
-		return rev, nil
+	for o.err == nil {
+		rev, err := o.next()
+		switch {
+		case err == nil:
+			return rev, nil
+		case err != io.EOF:
+			o.err = o.request.cut(err)
+		case len(o.rest) == 0:
+			o.err = io.EOF
+		default:
+			_ = o.body.Close() // it was read to its end
+			o.err = o.ask(o.rest)
+		}
 	}
 	return nil, o.err
 }
@@ -285,54 +262,4 @@ func (o *OpenRevs) document(doc []byte, following *multipart.Reader) (*OpenRev, 
 		return nil, err
 	}
 	return &OpenRev{Doc: doc, Meta: meta, parts: following, following: meta.Following(), request: o.request}, nil
-}
-
-// tailReader remembers the end of what was read. mime/multipart takes an answer that
-// ends within the head of a part for one that is complete (invariant 1: a
-// revision that was cut off must not look as if it did not exist).
-type tailReader struct {
-	from io.Reader
-	tail []byte
-}
-
-// tailLength is how much is remembered, in bytes; boundaries have at most 70.
-const tailLength = 128
-
-func (t *tailReader) Read(p []byte) (int, error) {
-	n, err := t.from.Read(p)
-	t.tail = append(t.tail, p[max(0, n-tailLength):n]...)
-	t.tail = t.tail[max(0, len(t.tail)-tailLength):]
-	return n, err
-}
-
-// endsWith reads what is left and reports whether the whole ends so.
-func (t *tailReader) endsWith(end string) bool {
-	if _, err := io.Copy(io.Discard, t); err != nil {
-		return false
-	}
-	return bytes.HasSuffix(bytes.TrimRight(t.tail, "\r\n"), []byte(end))
-}
-
-// errTooLong is the cause of a [CutError] of an attachment that is longer than announced.
-var errTooLong = errors.New("longer than announced")
-
-// exactReader reads exactly left bytes and fails if there are fewer or more.
-type exactReader struct {
-	from io.Reader
-	left int64
-	fail func(error) error
-}
-
-func (e *exactReader) Read(p []byte) (int, error) {
-	n, err := e.from.Read(p)
-	e.left -= int64(n)
-	switch {
-	case e.left < 0:
-		return 0, e.fail(errTooLong)
-	case err == io.EOF && e.left > 0:
-		return n, e.fail(io.ErrUnexpectedEOF)
-	case err != nil && err != io.EOF:
-		return n, e.fail(err)
-	}
-	return n, err
 }
