@@ -64,7 +64,7 @@ func (t *tally) round(ctx context.Context, row Row, log *slog.Logger) (err error
 	for _, c := range round.Contestants() {
 		m, err := c.Measure(ctx)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return errors.Join(ctx.Err(), err) // which may tell what could not be removed
 		}
 		t.add(c, m, err)
 		report(log.With("contestant", c.Name), row.Columns(), m, err)

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -21,6 +20,13 @@ func (d *Database) URL() string {
 	u := d.server.URL()
 	u.User = d.server.user
 	return u.JoinPath(d.name).String()
+}
+
+// create makes the database, even when ctx is cancelled meanwhile.
+func (d *Database) create(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	defer cancel()
+	return d.server.call(ctx, http.MethodPut, "/"+d.name, nil, nil)
 }
 
 // Drop deletes the database, even when ctx is cancelled already.
@@ -108,70 +114,4 @@ func (d *Database) WriteBulk(ctx context.Context, body []byte) error {
 // Put writes a new document.
 func (d *Database) Put(ctx context.Context, id string, body []byte) error {
 	return d.server.call(ctx, http.MethodPut, "/"+d.name+"/"+url.PathEscape(id), body, nil)
-}
-
-// ErrNoReplicator says that a server has no replicator of its own.
-var ErrNoReplicator = errors.New("the server has no replicator of its own")
-
-// HasReplicator returns [ErrNoReplicator] if POST /_replicate is not there. An
-// empty request is enough to learn it: a replicator complains about the
-// missing fields.
-func (s *Server) HasReplicator(ctx context.Context) error {
-	err := s.call(ctx, http.MethodPost, "/_replicate", []byte("{}"), nil)
-	var status *StatusError
-	if !errors.As(err, &status) {
-		return err
-	}
-	switch status.Status {
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return ErrNoReplicator
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return err
-	}
-	return nil
-}
-
-// replication is a request of POST /_replicate.
-type replication struct {
-	Source     string `json:"source"`
-	Target     string `json:"target"`
-	Continuous bool   `json:"continuous,omitempty"`
-	Cancel     bool   `json:"cancel,omitempty"`
-}
-
-// Replicate has the server replicate source to target once and returns when
-// it is done.
-func (s *Server) Replicate(ctx context.Context, source, target *Database) error {
-	return s.replicate(ctx, replication{Source: source.URL(), Target: target.URL()})
-}
-
-// StartReplication has the server replicate source to target from now on.
-func (s *Server) StartReplication(ctx context.Context, source, target *Database) error {
-	return s.replicate(ctx, replication{Source: source.URL(), Target: target.URL(), Continuous: true})
-}
-
-// StopReplication ends what [Server.StartReplication] began, even when ctx is
-// cancelled already.
-func (s *Server) StopReplication(ctx context.Context, source, target *Database) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
-	defer cancel()
-	return s.replicate(ctx, replication{Source: source.URL(), Target: target.URL(), Continuous: true, Cancel: true})
-}
-
-// replicate sends one request to the replicator.
-func (s *Server) replicate(ctx context.Context, r replication) error {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	var answer struct {
-		OK bool `json:"ok"`
-	}
-	if err := s.call(ctx, http.MethodPost, "/_replicate", body, &answer); err != nil {
-		return err
-	}
-	if !answer.OK {
-		return errors.New("POST /_replicate: the answer is not ok")
-	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,8 +24,8 @@ import (
 // one left behind by a killed harness is recognised.
 const prefix = "millrace_bench"
 
-// cleanupTime bounds the deletion of a database, which also happens after the
-// benchmark was interrupted.
+// cleanupTime bounds what is not given up when the benchmark is interrupted:
+// making and deleting databases, and cancelling replications.
 const cleanupTime = 30 * time.Second
 
 // Server is one CouchDB-protocol server. It is safe for concurrent use.
@@ -93,12 +94,21 @@ func (s *Server) Welcome(ctx context.Context) (Welcome, error) {
 
 // Fresh makes an empty database with a name that holds role, which must
 // consist of lower-case letters.
+//
+// The request is not given up when ctx ends: a server goes on with it, and a
+// deletion can overtake it. Its answer is awaited and the database removed.
 func (s *Server) Fresh(ctx context.Context, role string) (*Database, error) {
-	name := fmt.Sprintf("%s_%s_%d_%s", prefix, s.token, s.made.Add(1), role)
-	if err := s.call(ctx, http.MethodPut, "/"+name, nil, nil); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return &Database{server: s, name: name}, nil
+	db := &Database{server: s, name: fmt.Sprintf("%s_%s_%d_%s", prefix, s.token, s.made.Add(1), role)}
+	if err := db.create(ctx); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), db.Drop(ctx))
+	}
+	return db, nil
 }
 
 // StatusError is an answer with a status of 300 or above.

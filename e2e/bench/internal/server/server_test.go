@@ -116,6 +116,47 @@ func TestReplicatorIsFoundByItsComplaint(t *testing.T) {
 	}
 }
 
+func TestDatabaseWhoseMakingWasInterruptedIsDropped(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var requests []string
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		requests = append(requests, r.Method)
+		if r.Method == http.MethodPut {
+			cancel()
+		}
+	})
+	if _, err := s.Fresh(ctx, "source"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if got := strings.Join(requests, " "); got != "PUT DELETE" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestReplicationNobodyWaitsForIsCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled := make(chan string, 1)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if !strings.Contains(string(body), `"cancel":true`) {
+			cancel()
+			<-r.Context().Done()
+			return
+		}
+		cancelled <- string(body)
+		w.WriteHeader(http.StatusNotFound) // it was over by then
+	})
+	db := &Database{server: s, name: "a"}
+	err := s.Replicate(ctx, db, db)
+	var status *StatusError
+	if !errors.Is(err, context.Canceled) || errors.As(err, &status) {
+		t.Errorf("got %v", err)
+	}
+	if body := <-cancelled; strings.Contains(body, "continuous") {
+		t.Errorf("cancelled another one: %s", body)
+	}
+}
+
 func TestReplicationThatIsNotOKIsAnError(t *testing.T) {
 	s := serve(t, answer(200, `{"ok":false}`))
 	db := &Database{server: s, name: "a"}
