@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"millrace/pkg/replication/ejson"
 )
 
 // Compare finds where a run may begin: the newest position that both logs vouch
@@ -143,7 +145,7 @@ func sameSeq(a, b jsontext.Value) bool {
 // compact drops white space; what is no JSON stays as it is.
 func compact(v jsontext.Value) jsontext.Value {
 	c := v.Clone()
-	if c.Compact(lenient()...) != nil {
+	if c.Compact(ejson.Lenient()...) != nil {
 		return v
 	}
 	return c

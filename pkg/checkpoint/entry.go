@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"millrace/pkg/replication"
+	"millrace/pkg/replication/ejson"
 )
 
 // Entry is one session of a log's history. An entry that was read from a
@@ -27,7 +28,7 @@ type Entry struct {
 // UnmarshalJSON replaces e with a history entry. Members that are missing, or
 // not of CouchDB's types, count as absent; anything but an object is refused.
 func (e *Entry) UnmarshalJSON(b []byte) error {
-	members, err := parseObject(b)
+	members, err := ejson.Members(b)
 	if err != nil {
 		return err
 	}
@@ -38,7 +39,7 @@ func (e *Entry) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func (e *Entry) take(m Member) {
+func (e *Entry) take(m ejson.Member) {
 	for _, f := range e.fields() {
 		if f.name == m.Name {
 			into(m.Value, f.value)

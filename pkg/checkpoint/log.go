@@ -9,13 +9,12 @@ package checkpoint
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"millrace/pkg/replication"
+	"millrace/pkg/replication/ejson"
 )
 
 // IDVersion is the version of the replication id that names the document.
@@ -44,7 +43,7 @@ type Log struct {
 	History []Entry
 	// Unknown has the members that are not CouchDB's, or not of the type that
 	// CouchDB gives them, in the order they came in. They are written as read.
-	Unknown []Member
+	Unknown []ejson.Member
 }
 
 // DocIDs are totals that CouchDB repeats at the top level of the document when
@@ -54,18 +53,9 @@ type DocIDs struct {
 	DocsRead, DocsWritten, DocWriteFailures int64
 }
 
-// Member is one name and raw value of a JSON object.
-type Member struct {
-	Name  string
-	Value jsontext.Value
-}
-
-// ErrNotAnObject is returned for a document that is no JSON object.
-var ErrNotAnObject = errors.New("checkpoint is not a JSON object")
-
 // Parse reads a checkpoint document. Documents of other replicators are
 // accepted: what is not understood is kept in Unknown, and counts as absent.
-// An error means that the bytes are no JSON, or it is [ErrNotAnObject].
+// An error means that the bytes are no JSON, or it is [ejson.ErrNotAnObject].
 func Parse(doc []byte) (*Log, error) {
 	l := new(Log)
 	if err := l.UnmarshalJSON(doc); err != nil {
@@ -76,13 +66,13 @@ func Parse(doc []byte) (*Log, error) {
 
 // UnmarshalJSON replaces l with the document; see [Parse].
 func (l *Log) UnmarshalJSON(doc []byte) error {
-	members, err := parseObject(doc)
+	members, err := ejson.Members(doc)
 	if err != nil {
 		return err
 	}
 	*l = Log{}
 	var extra DocIDs
-	var extras []Member
+	var extras []ejson.Member
 	for _, m := range members {
 		switch {
 		case l.take(m):
@@ -102,7 +92,7 @@ func (l *Log) UnmarshalJSON(doc []byte) error {
 }
 
 // take stores a member that has the name and the type of one of CouchDB's.
-func (l *Log) take(m Member) bool {
+func (l *Log) take(m ejson.Member) bool {
 	switch m.Name {
 	case "_id":
 		return into(m.Value, &l.ID)
@@ -130,19 +120,13 @@ func (l *Log) takeHistory(v jsontext.Value) bool {
 	return true
 }
 
-func (d *DocIDs) take(m Member) bool {
+func (d *DocIDs) take(m ejson.Member) bool {
 	for _, own := range d.members() {
 		if own.name == m.Name {
 			return into(m.Value, own.value)
 		}
 	}
 	return false
-}
-
-// field is a member of a document and the variable that holds it.
-type field struct {
-	name  string
-	value any
 }
 
 func (d *DocIDs) members() []field {
@@ -213,7 +197,7 @@ func (l *Log) canonical() (jsontext.Value, error) {
 		return nil, err
 	}
 	v := jsontext.Value(b)
-	err = v.Canonicalize(append(lenient(),
+	err = v.Canonicalize(append(ejson.Lenient(),
 		jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false))...)
 	return v, err
 }
@@ -226,14 +210,4 @@ func Totals(history []Entry, memory replication.Stats) replication.Stats {
 		return memory
 	}
 	return memory.Max(history[0].Stats)
-}
-
-// lenient are the options for reading documents that others wrote.
-func lenient() []jsontext.Options {
-	return []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
-}
-
-// into decodes v to where dst points, and says whether v has that type.
-func into(v jsontext.Value, dst any) bool {
-	return json.Unmarshal(v, dst, lenient()...) == nil
 }
