@@ -14,8 +14,12 @@ import (
 // ServerUUID is the uuid of the server, which CouchDB has in GET /. FilterCode
 // is the function filters.NAME of the design document when [Spec.FilterDesignDoc]
 // says there is one, as the source has it; otherwise it is ignored. Errors are
-// *[FieldError].
+// *[FieldError]; one is that an endpoint does not come from a [Parser], for the
+// id depends on details of a document that Endpoint does not show.
 func (j Job) ID(serverUUID, filterCode string) (ID, error) {
+	if j.Source.identity == nil || j.Target.identity == nil {
+		return ID{}, refuse("source", "no replication id for endpoints that were not parsed")
+	}
 	filter, err := j.filterIdentity(filterCode)
 	if err != nil {
 		return ID{}, err

@@ -109,6 +109,13 @@ func TestIDVectorsOfTheReference(t *testing.T) {
 	}
 }
 
+func TestEndpointMadeByHandHasNoID(t *testing.T) {
+	j := Job{Spec: &Spec{Source: Endpoint{URL: "http://s/"}}, Target: Endpoint{URL: "http://t/"}}
+	if id, err := j.ID(vectorUUID, ""); err == nil {
+		t.Errorf("id %s, want an error", id)
+	}
+}
+
 func TestParseIDSplitsAtThePlus(t *testing.T) {
 	for in, want := range map[string]ID{
 		"abc":            {"abc", ""},

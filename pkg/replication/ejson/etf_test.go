@@ -149,6 +149,7 @@ func TestIntegersAndFloatsDiffer(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"a":[1,2.5e3,"x",null,true,{}],"a":-0}`))
 	f.Add([]byte(`[`))
+	f.Add([]byte(`{}0`))
 	f.Fuzz(func(t *testing.T, json []byte) {
 		v, err := Parse(json)
 		if err == nil {

@@ -47,7 +47,10 @@ func Parse(json []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v, atEnd(dec)
+	if err := atEnd(dec); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 func read(dec *jsontext.Decoder) (any, error) {
