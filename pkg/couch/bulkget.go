@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -59,9 +58,10 @@ type BulkGetItem struct {
 func (db *DB) BulkGet(ctx context.Context, revs []BulkGetRequest, o BulkGetOptions) (*BulkGetResults, error) {
 	r := db.request(http.MethodPost, "_bulk_get")
 	r.query = url.Values{}
-	for name, set := range map[string]bool{"revs": o.Revs, "latest": o.Latest, "attachments": o.Attachments, "att_encoding_info": o.AttEncodingInfo} {
+	flags := map[string]bool{"revs": o.Revs, "latest": o.Latest, "attachments": o.Attachments}
+	for name, set := range flags {
 		if set {
-			r.query.Set(name, strconv.FormatBool(set))
+			r.query.Set(name, "true")
 		}
 	}
 	if err := r.setJSON(o.Gzip, bulkGetBody(revs)); err != nil {

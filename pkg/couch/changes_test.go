@@ -288,7 +288,7 @@ func TestQuietConnectionIsInactive(t *testing.T) {
 	}))
 	t.Cleanup(s.Close)
 	t.Cleanup(func() { close(done) })
-	db := openAt(t, s.URL+"/db", Options{ConnectionTimeout: 30 * time.Millisecond})
+	db := openAt(t, s.URL+"/db", Options{ConnectionTimeout: 200 * time.Millisecond})
 	got, _, err := rows(t, db, ChangesOptions{Feed: FeedContinuous})
 	require.Len(t, got, 1)
 	require.ErrorIs(t, err, ErrInactive)

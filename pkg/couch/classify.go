@@ -11,7 +11,7 @@ type Class int
 
 const (
 	// Transient errors may be gone at the next try: network errors, cut answers,
-	// 408, 429, and every status from 500 on.
+	// 408, 429, every status from 500 on, and a context that was cancelled.
 	Transient Class = iota
 	// Permanent errors stay until someone changes something: credentials,
 	// permissions, a database that is not there.
@@ -36,9 +36,17 @@ func (c Class) String() string {
 // Classify says what to do about an error of this package. It is the only place
 // where statuses are judged; the rules are those of CouchDB's replicator.
 func Classify(err error) Class {
+	var broken *CutError
 	var doc *DocError
-	if errors.As(err, &doc) {
+	switch {
+	case errors.As(err, &broken): // whatever the server said about it
+		return Transient
+	case errors.As(err, &doc):
 		return classifyRow(doc.Err)
+	case errors.Is(err, ErrAttachments):
+		return PerDocument
+	case errors.Is(err, ErrBadEndpoint):
+		return Permanent
 	}
 	var answer *HTTPError
 	if !errors.As(err, &answer) {

@@ -255,8 +255,6 @@ func TestSessionIsSharedAndRenewed(t *testing.T) {
 }
 
 func TestSessionIsRenewedBeforeItEnds(t *testing.T) {
-	c := &couchAuth{cookie: "; Max-Age=0"}
-	c.cookie = "; Expires=" + time.Now().Add(-time.Second).UTC().Format(http.TimeFormat)
 	jar := &sessionJar{root: &url.URL{Scheme: "http", Host: "h"}}
 	u := &url.URL{Scheme: "http", Host: "h", Path: "/x"}
 	jar.SetCookies(u, []*http.Cookie{{Name: "AuthSession", Value: "a", MaxAge: 600}, {Name: "other", Value: "b"}})
@@ -395,6 +393,10 @@ func TestClassify(t *testing.T) {
 	require.Equal(t, PerDocument, Classify(DocResult{Err: "forbidden"}.Failure()))
 	require.Equal(t, Transient, Classify(DocResult{Err: "internal_server_error"}.Failure()))
 	require.NoError(t, DocResult{}.Failure())
+	require.Equal(t, Transient, Classify(&CutError{Err: &DocError{Err: "forbidden"}}), "a broken feed blames no document")
+	require.Equal(t, PerDocument, Classify(fmt.Errorf("%w: x", ErrAttachments)))
+	require.Equal(t, Permanent, Classify(fmt.Errorf("%w: x", ErrBadEndpoint)))
+	require.Equal(t, Transient, Classify(&RequestError{Err: context.Canceled}))
 }
 
 func TestBasicCredentialsAreUTF8(t *testing.T) {
