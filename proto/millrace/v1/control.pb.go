@@ -491,45 +491,52 @@ func (x *Endpoint) GetRetriesPerRequest() uint32 {
 	return 0
 }
 
-// Job is the value of the bucket "jobs".
+// Job is the value of a key of the bucket "jobs": one replication.
 type Job struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Opaque id (a subject token): a hash of the replication id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// CouchDB's replication id, with its extension.
-	ReplicationId string `protobuf:"bytes,2,opt,name=replication_id,json=replicationId,proto3" json:"replication_id,omitempty"`
-	// The replication document, without credentials.
-	Spec       []byte       `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
-	Source     *EndpointRef `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
-	Target     *EndpointRef `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
-	SourceSite string       `protobuf:"bytes,6,opt,name=source_site,json=sourceSite,proto3" json:"source_site,omitempty"`
-	TargetSite string       `protobuf:"bytes,7,opt,name=target_site,json=targetSite,proto3" json:"target_site,omitempty"`
-	// CouchDB's state word, or "paused".
-	State string `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
-	// The newest run; 0 before the first.
-	Run uint64 `protobuf:"varint,9,opt,name=run,proto3" json:"run,omitempty"`
-	// Whether the run is under way: messages of any other run are over.
-	Active bool   `protobuf:"varint,10,opt,name=active,proto3" json:"active,omitempty"`
-	Feed   string `protobuf:"bytes,11,opt,name=feed,proto3" json:"feed,omitempty"`
-	// Consecutive errors.
-	ErrorCount uint32 `protobuf:"varint,12,opt,name=error_count,json=errorCount,proto3" json:"error_count,omitempty"`
-	// What state "error", "crashing" or "failed" is about.
-	Reason string `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Unix time in nanoseconds of the next attempt, when crashing.
-	RetryAt int64 `protobuf:"varint,14,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
-	// Unix time in nanoseconds.
-	StartTime   int64 `protobuf:"varint,15,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	LastUpdated int64 `protobuf:"varint,16,opt,name=last_updated,json=lastUpdated,proto3" json:"last_updated,omitempty"`
-	// What of the run is covered by a checkpoint.
-	Checkpoint *Progress `protobuf:"bytes,17,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
-	// Things an operator should know, such as a source that is read-only.
-	Notes []string `protobuf:"bytes,18,rep,name=notes,proto3" json:"notes,omitempty"`
+	ReplicationId string       `protobuf:"bytes,2,opt,name=replication_id,json=replicationId,proto3" json:"replication_id,omitempty"`
+	Source        *EndpointRef `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Target        *EndpointRef `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`
+	// For people; without credentials.
+	SourceUrl  string `protobuf:"bytes,5,opt,name=source_url,json=sourceUrl,proto3" json:"source_url,omitempty"`
+	TargetUrl  string `protobuf:"bytes,6,opt,name=target_url,json=targetUrl,proto3" json:"target_url,omitempty"`
+	SourceSite string `protobuf:"bytes,7,opt,name=source_site,json=sourceSite,proto3" json:"source_site,omitempty"`
+	TargetSite string `protobuf:"bytes,8,opt,name=target_site,json=targetSite,proto3" json:"target_site,omitempty"`
+	// What is to be replicated.
+	Continuous      bool       `protobuf:"varint,9,opt,name=continuous,proto3" json:"continuous,omitempty"`
+	Filter          *JobFilter `protobuf:"bytes,10,opt,name=filter,proto3" json:"filter,omitempty"`
+	WinningRevsOnly bool       `protobuf:"varint,11,opt,name=winning_revs_only,json=winningRevsOnly,proto3" json:"winning_revs_only,omitempty"`
+	// Where to start without a checkpoint, as raw JSON; empty for the beginning.
+	SinceSeq []byte `protobuf:"bytes,12,opt,name=since_seq,json=sinceSeq,proto3" json:"since_seq,omitempty"`
 	// Whether the target is to be made when it is not there.
-	CreateTarget bool `protobuf:"varint,19,opt,name=create_target,json=createTarget,proto3" json:"create_target,omitempty"`
+	CreateTarget bool `protobuf:"varint,13,opt,name=create_target,json=createTarget,proto3" json:"create_target,omitempty"`
 	// JSON object of parameters of that PUT.
-	CreateTargetParams []byte `protobuf:"bytes,20,opt,name=create_target_params,json=createTargetParams,proto3" json:"create_target_params,omitempty"`
-	// What the job asks of its batches.
-	Tuning        *Tuning `protobuf:"bytes,21,opt,name=tuning,proto3" json:"tuning,omitempty"`
+	CreateTargetParams []byte  `protobuf:"bytes,14,opt,name=create_target_params,json=createTargetParams,proto3" json:"create_target_params,omitempty"`
+	Tuning             *Tuning `protobuf:"bytes,15,opt,name=tuning,proto3" json:"tuning,omitempty"`
+	// CouchDB's state word, or "paused".
+	State string `protobuf:"bytes,16,opt,name=state,proto3" json:"state,omitempty"`
+	// The newest run; 0 before the first.
+	Run uint64 `protobuf:"varint,17,opt,name=run,proto3" json:"run,omitempty"`
+	// Whether the run is under way: messages of any other run are over.
+	Active bool `protobuf:"varint,18,opt,name=active,proto3" json:"active,omitempty"`
+	// The feed of the run.
+	Feed string `protobuf:"bytes,19,opt,name=feed,proto3" json:"feed,omitempty"`
+	// Consecutive errors.
+	ErrorCount uint32 `protobuf:"varint,20,opt,name=error_count,json=errorCount,proto3" json:"error_count,omitempty"`
+	// What the states "error", "crashing" and "failed" are about.
+	Reason string `protobuf:"bytes,21,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Unix time in nanoseconds before which no attempt is made.
+	RetryAt int64 `protobuf:"varint,22,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// Unix times in nanoseconds.
+	StartTime   int64 `protobuf:"varint,23,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	LastUpdated int64 `protobuf:"varint,24,opt,name=last_updated,json=lastUpdated,proto3" json:"last_updated,omitempty"`
+	// What an operator should know, such as a source that is read-only.
+	Notes []string `protobuf:"bytes,25,rep,name=notes,proto3" json:"notes,omitempty"`
+	// Totals over all sessions, of the newest run that ended.
+	Totals        *Counters `protobuf:"bytes,26,opt,name=totals,proto3" json:"totals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -578,13 +585,6 @@ func (x *Job) GetReplicationId() string {
 	return ""
 }
 
-func (x *Job) GetSpec() []byte {
-	if x != nil {
-		return x.Spec
-	}
-	return nil
-}
-
 func (x *Job) GetSource() *EndpointRef {
 	if x != nil {
 		return x.Source
@@ -599,6 +599,20 @@ func (x *Job) GetTarget() *EndpointRef {
 	return nil
 }
 
+func (x *Job) GetSourceUrl() string {
+	if x != nil {
+		return x.SourceUrl
+	}
+	return ""
+}
+
+func (x *Job) GetTargetUrl() string {
+	if x != nil {
+		return x.TargetUrl
+	}
+	return ""
+}
+
 func (x *Job) GetSourceSite() string {
 	if x != nil {
 		return x.SourceSite
@@ -611,6 +625,55 @@ func (x *Job) GetTargetSite() string {
 		return x.TargetSite
 	}
 	return ""
+}
+
+func (x *Job) GetContinuous() bool {
+	if x != nil {
+		return x.Continuous
+	}
+	return false
+}
+
+func (x *Job) GetFilter() *JobFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *Job) GetWinningRevsOnly() bool {
+	if x != nil {
+		return x.WinningRevsOnly
+	}
+	return false
+}
+
+func (x *Job) GetSinceSeq() []byte {
+	if x != nil {
+		return x.SinceSeq
+	}
+	return nil
+}
+
+func (x *Job) GetCreateTarget() bool {
+	if x != nil {
+		return x.CreateTarget
+	}
+	return false
+}
+
+func (x *Job) GetCreateTargetParams() []byte {
+	if x != nil {
+		return x.CreateTargetParams
+	}
+	return nil
+}
+
+func (x *Job) GetTuning() *Tuning {
+	if x != nil {
+		return x.Tuning
+	}
+	return nil
 }
 
 func (x *Job) GetState() string {
@@ -676,13 +739,6 @@ func (x *Job) GetLastUpdated() int64 {
 	return 0
 }
 
-func (x *Job) GetCheckpoint() *Progress {
-	if x != nil {
-		return x.Checkpoint
-	}
-	return nil
-}
-
 func (x *Job) GetNotes() []string {
 	if x != nil {
 		return x.Notes
@@ -690,37 +746,23 @@ func (x *Job) GetNotes() []string {
 	return nil
 }
 
-func (x *Job) GetCreateTarget() bool {
+func (x *Job) GetTotals() *Counters {
 	if x != nil {
-		return x.CreateTarget
-	}
-	return false
-}
-
-func (x *Job) GetCreateTargetParams() []byte {
-	if x != nil {
-		return x.CreateTargetParams
+		return x.Totals
 	}
 	return nil
 }
 
-func (x *Job) GetTuning() *Tuning {
-	if x != nil {
-		return x.Tuning
-	}
-	return nil
-}
-
-// Tuning is what the job asks of the stages.
+// Tuning is how a job is to be replicated; it is not part of the replication id.
 type Tuning struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Rows of a batch.
-	BatchRows uint32 `protobuf:"varint,1,opt,name=batch_rows,json=batchRows,proto3" json:"batch_rows,omitempty"`
-	// Batches of the job that one stage works on at once.
-	Workers       uint32 `protobuf:"varint,2,opt,name=workers,proto3" json:"workers,omitempty"`
-	UseBulkGet    bool   `protobuf:"varint,3,opt,name=use_bulk_get,json=useBulkGet,proto3" json:"use_bulk_get,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	BatchRows            uint32 `protobuf:"varint,1,opt,name=batch_rows,json=batchRows,proto3" json:"batch_rows,omitempty"`
+	UseBulkGet           bool   `protobuf:"varint,2,opt,name=use_bulk_get,json=useBulkGet,proto3" json:"use_bulk_get,omitempty"`
+	UseCheckpoints       bool   `protobuf:"varint,3,opt,name=use_checkpoints,json=useCheckpoints,proto3" json:"use_checkpoints,omitempty"`
+	CheckpointIntervalMs uint32 `protobuf:"varint,4,opt,name=checkpoint_interval_ms,json=checkpointIntervalMs,proto3" json:"checkpoint_interval_ms,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Tuning) Reset() {
@@ -760,18 +802,25 @@ func (x *Tuning) GetBatchRows() uint32 {
 	return 0
 }
 
-func (x *Tuning) GetWorkers() uint32 {
-	if x != nil {
-		return x.Workers
-	}
-	return 0
-}
-
 func (x *Tuning) GetUseBulkGet() bool {
 	if x != nil {
 		return x.UseBulkGet
 	}
 	return false
+}
+
+func (x *Tuning) GetUseCheckpoints() bool {
+	if x != nil {
+		return x.UseCheckpoints
+	}
+	return false
+}
+
+func (x *Tuning) GetCheckpointIntervalMs() uint32 {
+	if x != nil {
+		return x.CheckpointIntervalMs
+	}
+	return 0
 }
 
 // Progress is a run's position: everything at or below the ordinal is done.
@@ -782,17 +831,35 @@ type Progress struct {
 	Ordinal uint64                 `protobuf:"varint,3,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
 	// The newest known seq at or below the ordinal, as raw JSON; empty when none.
 	Seq []byte `protobuf:"bytes,4,opt,name=seq,proto3" json:"seq,omitempty"`
-	// Stream sequences from which the logs have to be read again.
-	DoneSequence   uint64 `protobuf:"varint,5,opt,name=done_sequence,json=doneSequence,proto3" json:"done_sequence,omitempty"`
-	RoutedSequence uint64 `protobuf:"varint,6,opt,name=routed_sequence,json=routedSequence,proto3" json:"routed_sequence,omitempty"`
 	// Totals of the job over all its sessions.
 	Counters *Counters `protobuf:"bytes,7,opt,name=counters,proto3" json:"counters,omitempty"`
 	// CouchDB's session id of the run.
 	SessionId string `protobuf:"bytes,8,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// The checkpoint document as it was last written, for the broker's own copy.
-	Log           []byte `protobuf:"bytes,9,opt,name=log,proto3" json:"log,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Log []byte `protobuf:"bytes,9,opt,name=log,proto3" json:"log,omitempty"`
+	// When the databases of the run were created, as they say themselves.
+	SourceInstance string `protobuf:"bytes,10,opt,name=source_instance,json=sourceInstance,proto3" json:"source_instance,omitempty"`
+	TargetInstance string `protobuf:"bytes,11,opt,name=target_instance,json=targetInstance,proto3" json:"target_instance,omitempty"`
+	// Session ids of the checkpoints that must still be at the databases.
+	SourceSession string `protobuf:"bytes,12,opt,name=source_session,json=sourceSession,proto3" json:"source_session,omitempty"`
+	TargetSession string `protobuf:"bytes,13,opt,name=target_session,json=targetSession,proto3" json:"target_session,omitempty"`
+	// The ordinal with the feed's end marker; 0 while it is not known.
+	End uint64 `protobuf:"varint,14,opt,name=end,proto3" json:"end,omitempty"`
+	// Unix time in nanoseconds at which the run began.
+	Started int64 `protobuf:"varint,15,opt,name=started,proto3" json:"started,omitempty"`
+	// Where the run began, as raw JSON.
+	StartSeq []byte `protobuf:"bytes,16,opt,name=start_seq,json=startSeq,proto3" json:"start_seq,omitempty"`
+	// Changes that were to be read when the run began; -1 when not known.
+	Total int64 `protobuf:"varint,17,opt,name=total,proto3" json:"total,omitempty"`
+	// Rows of the batches at or below the ordinal.
+	Rows uint64 `protobuf:"varint,18,opt,name=rows,proto3" json:"rows,omitempty"`
+	// The revision of the feed's roster with which the run joined; a batch that was
+	// routed with an older one was not considered for it.
+	Joined uint64 `protobuf:"varint,19,opt,name=joined,proto3" json:"joined,omitempty"`
+	// Whether the source refuses checkpoints: the log above then stands for its own.
+	ReadOnlySource bool `protobuf:"varint,20,opt,name=read_only_source,json=readOnlySource,proto3" json:"read_only_source,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
@@ -853,20 +920,6 @@ func (x *Progress) GetSeq() []byte {
 	return nil
 }
 
-func (x *Progress) GetDoneSequence() uint64 {
-	if x != nil {
-		return x.DoneSequence
-	}
-	return 0
-}
-
-func (x *Progress) GetRoutedSequence() uint64 {
-	if x != nil {
-		return x.RoutedSequence
-	}
-	return 0
-}
-
 func (x *Progress) GetCounters() *Counters {
 	if x != nil {
 		return x.Counters
@@ -886,6 +939,83 @@ func (x *Progress) GetLog() []byte {
 		return x.Log
 	}
 	return nil
+}
+
+func (x *Progress) GetSourceInstance() string {
+	if x != nil {
+		return x.SourceInstance
+	}
+	return ""
+}
+
+func (x *Progress) GetTargetInstance() string {
+	if x != nil {
+		return x.TargetInstance
+	}
+	return ""
+}
+
+func (x *Progress) GetSourceSession() string {
+	if x != nil {
+		return x.SourceSession
+	}
+	return ""
+}
+
+func (x *Progress) GetTargetSession() string {
+	if x != nil {
+		return x.TargetSession
+	}
+	return ""
+}
+
+func (x *Progress) GetEnd() uint64 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
+func (x *Progress) GetStarted() int64 {
+	if x != nil {
+		return x.Started
+	}
+	return 0
+}
+
+func (x *Progress) GetStartSeq() []byte {
+	if x != nil {
+		return x.StartSeq
+	}
+	return nil
+}
+
+func (x *Progress) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Progress) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Progress) GetJoined() uint64 {
+	if x != nil {
+		return x.Joined
+	}
+	return 0
+}
+
+func (x *Progress) GetReadOnlySource() bool {
+	if x != nil {
+		return x.ReadOnlySource
+	}
+	return false
 }
 
 // Event is what a stage reports of a run, on events.<job>.
@@ -1262,20 +1392,15 @@ func (x *DatabaseReply) GetReadOnly() bool {
 	return false
 }
 
-// Replay asks the selector to route part of a feed's log to one job again,
-// on replay.<site>.
+// Replay asks the selector to route part of a feed's log to one job again.
 type Replay struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Feed  string                 `protobuf:"bytes,1,opt,name=feed,proto3" json:"feed,omitempty"`
 	Job   string                 `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
 	Run   uint64                 `protobuf:"varint,3,opt,name=run,proto3" json:"run,omitempty"`
-	// First and last ordinal; last 0 means up to the head.
-	First      uint64     `protobuf:"varint,4,opt,name=first,proto3" json:"first,omitempty"`
-	Last       uint64     `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
-	Filter     *JobFilter `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
-	TargetSite string     `protobuf:"bytes,7,opt,name=target_site,json=targetSite,proto3" json:"target_site,omitempty"`
-	// Unused fields of Position are taken from the batches.
-	Position      *Position `protobuf:"bytes,8,opt,name=position,proto3" json:"position,omitempty"`
+	// First and last ordinal.
+	First         uint64 `protobuf:"varint,4,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint64 `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1345,23 +1470,141 @@ func (x *Replay) GetLast() uint64 {
 	return 0
 }
 
-func (x *Replay) GetFilter() *JobFilter {
-	if x != nil {
-		return x.Filter
-	}
-	return nil
+// Status is what a job's owner says of it while it runs, on status.<job>.
+type Status struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Job    string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Run    uint64                 `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`
+	State  string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Reason string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Totals of all sessions, as far as the run's watermark has got.
+	Totals *Counters `protobuf:"bytes,5,opt,name=totals,proto3" json:"totals,omitempty"`
+	// Of this run alone.
+	Session *Counters `protobuf:"bytes,6,opt,name=session,proto3" json:"session,omitempty"`
+	// Rows at or below the watermark, and those there were to read when the run
+	// began; -1 when not known.
+	Rows  uint64 `protobuf:"varint,7,opt,name=rows,proto3" json:"rows,omitempty"`
+	Total int64  `protobuf:"varint,8,opt,name=total,proto3" json:"total,omitempty"`
+	// The watermark and the newest batch that is routed.
+	Ordinal uint64 `protobuf:"varint,9,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	Head    uint64 `protobuf:"varint,10,opt,name=head,proto3" json:"head,omitempty"`
+	// As raw JSON.
+	ThroughSeq      []byte `protobuf:"bytes,11,opt,name=through_seq,json=throughSeq,proto3" json:"through_seq,omitempty"`
+	CheckpointedSeq []byte `protobuf:"bytes,12,opt,name=checkpointed_seq,json=checkpointedSeq,proto3" json:"checkpointed_seq,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
-func (x *Replay) GetTargetSite() string {
+func (x *Status) Reset() {
+	*x = Status{}
+	mi := &file_millrace_v1_control_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Status) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Status) ProtoMessage() {}
+
+func (x *Status) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_v1_control_proto_msgTypes[12]
 	if x != nil {
-		return x.TargetSite
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Status.ProtoReflect.Descriptor instead.
+func (*Status) Descriptor() ([]byte, []int) {
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Status) GetJob() string {
+	if x != nil {
+		return x.Job
 	}
 	return ""
 }
 
-func (x *Replay) GetPosition() *Position {
+func (x *Status) GetRun() uint64 {
 	if x != nil {
-		return x.Position
+		return x.Run
+	}
+	return 0
+}
+
+func (x *Status) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Status) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Status) GetTotals() *Counters {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *Status) GetSession() *Counters {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *Status) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Status) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Status) GetOrdinal() uint64 {
+	if x != nil {
+		return x.Ordinal
+	}
+	return 0
+}
+
+func (x *Status) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *Status) GetThroughSeq() []byte {
+	if x != nil {
+		return x.ThroughSeq
+	}
+	return nil
+}
+
+func (x *Status) GetCheckpointedSeq() []byte {
+	if x != nil {
+		return x.CheckpointedSeq
 	}
 	return nil
 }
@@ -1375,7 +1618,7 @@ type DatabaseRequest_DatabaseInfo struct {
 
 func (x *DatabaseRequest_DatabaseInfo) Reset() {
 	*x = DatabaseRequest_DatabaseInfo{}
-	mi := &file_millrace_v1_control_proto_msgTypes[12]
+	mi := &file_millrace_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1630,7 @@ func (x *DatabaseRequest_DatabaseInfo) String() string {
 func (*DatabaseRequest_DatabaseInfo) ProtoMessage() {}
 
 func (x *DatabaseRequest_DatabaseInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[12]
+	mi := &file_millrace_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1657,7 @@ type DatabaseRequest_CreateDatabase struct {
 
 func (x *DatabaseRequest_CreateDatabase) Reset() {
 	*x = DatabaseRequest_CreateDatabase{}
-	mi := &file_millrace_v1_control_proto_msgTypes[13]
+	mi := &file_millrace_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1669,7 @@ func (x *DatabaseRequest_CreateDatabase) String() string {
 func (*DatabaseRequest_CreateDatabase) ProtoMessage() {}
 
 func (x *DatabaseRequest_CreateDatabase) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[13]
+	mi := &file_millrace_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1703,7 @@ type DatabaseRequest_GetCheckpoint struct {
 
 func (x *DatabaseRequest_GetCheckpoint) Reset() {
 	*x = DatabaseRequest_GetCheckpoint{}
-	mi := &file_millrace_v1_control_proto_msgTypes[14]
+	mi := &file_millrace_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1715,7 @@ func (x *DatabaseRequest_GetCheckpoint) String() string {
 func (*DatabaseRequest_GetCheckpoint) ProtoMessage() {}
 
 func (x *DatabaseRequest_GetCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[14]
+	mi := &file_millrace_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1757,7 @@ type DatabaseRequest_PutCheckpoint struct {
 
 func (x *DatabaseRequest_PutCheckpoint) Reset() {
 	*x = DatabaseRequest_PutCheckpoint{}
-	mi := &file_millrace_v1_control_proto_msgTypes[15]
+	mi := &file_millrace_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1769,7 @@ func (x *DatabaseRequest_PutCheckpoint) String() string {
 func (*DatabaseRequest_PutCheckpoint) ProtoMessage() {}
 
 func (x *DatabaseRequest_PutCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[15]
+	mi := &file_millrace_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1837,7 @@ type DatabaseRequest_PendingChanges struct {
 
 func (x *DatabaseRequest_PendingChanges) Reset() {
 	*x = DatabaseRequest_PendingChanges{}
-	mi := &file_millrace_v1_control_proto_msgTypes[16]
+	mi := &file_millrace_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1849,7 @@ func (x *DatabaseRequest_PendingChanges) String() string {
 func (*DatabaseRequest_PendingChanges) ProtoMessage() {}
 
 func (x *DatabaseRequest_PendingChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[16]
+	mi := &file_millrace_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,53 +1913,71 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\x06key_id\x18\x04 \x01(\tR\x05keyId\x122\n" +
 	"\x15connection_timeout_ms\x18\x05 \x01(\rR\x13connectionTimeoutMs\x12)\n" +
 	"\x10http_connections\x18\x06 \x01(\rR\x0fhttpConnections\x12.\n" +
-	"\x13retries_per_request\x18\a \x01(\rR\x11retriesPerRequest\"\xb1\x05\n" +
+	"\x13retries_per_request\x18\a \x01(\rR\x11retriesPerRequest\"\xec\x06\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
-	"\x0ereplication_id\x18\x02 \x01(\tR\rreplicationId\x12\x12\n" +
-	"\x04spec\x18\x03 \x01(\fR\x04spec\x120\n" +
-	"\x06source\x18\x04 \x01(\v2\x18.millrace.v1.EndpointRefR\x06source\x120\n" +
-	"\x06target\x18\x05 \x01(\v2\x18.millrace.v1.EndpointRefR\x06target\x12\x1f\n" +
-	"\vsource_site\x18\x06 \x01(\tR\n" +
+	"\x0ereplication_id\x18\x02 \x01(\tR\rreplicationId\x120\n" +
+	"\x06source\x18\x03 \x01(\v2\x18.millrace.v1.EndpointRefR\x06source\x120\n" +
+	"\x06target\x18\x04 \x01(\v2\x18.millrace.v1.EndpointRefR\x06target\x12\x1d\n" +
+	"\n" +
+	"source_url\x18\x05 \x01(\tR\tsourceUrl\x12\x1d\n" +
+	"\n" +
+	"target_url\x18\x06 \x01(\tR\ttargetUrl\x12\x1f\n" +
+	"\vsource_site\x18\a \x01(\tR\n" +
 	"sourceSite\x12\x1f\n" +
-	"\vtarget_site\x18\a \x01(\tR\n" +
-	"targetSite\x12\x14\n" +
-	"\x05state\x18\b \x01(\tR\x05state\x12\x10\n" +
-	"\x03run\x18\t \x01(\x04R\x03run\x12\x16\n" +
-	"\x06active\x18\n" +
-	" \x01(\bR\x06active\x12\x12\n" +
-	"\x04feed\x18\v \x01(\tR\x04feed\x12\x1f\n" +
-	"\verror_count\x18\f \x01(\rR\n" +
+	"\vtarget_site\x18\b \x01(\tR\n" +
+	"targetSite\x12\x1e\n" +
+	"\n" +
+	"continuous\x18\t \x01(\bR\n" +
+	"continuous\x12.\n" +
+	"\x06filter\x18\n" +
+	" \x01(\v2\x16.millrace.v1.JobFilterR\x06filter\x12*\n" +
+	"\x11winning_revs_only\x18\v \x01(\bR\x0fwinningRevsOnly\x12\x1b\n" +
+	"\tsince_seq\x18\f \x01(\fR\bsinceSeq\x12#\n" +
+	"\rcreate_target\x18\r \x01(\bR\fcreateTarget\x120\n" +
+	"\x14create_target_params\x18\x0e \x01(\fR\x12createTargetParams\x12+\n" +
+	"\x06tuning\x18\x0f \x01(\v2\x13.millrace.v1.TuningR\x06tuning\x12\x14\n" +
+	"\x05state\x18\x10 \x01(\tR\x05state\x12\x10\n" +
+	"\x03run\x18\x11 \x01(\x04R\x03run\x12\x16\n" +
+	"\x06active\x18\x12 \x01(\bR\x06active\x12\x12\n" +
+	"\x04feed\x18\x13 \x01(\tR\x04feed\x12\x1f\n" +
+	"\verror_count\x18\x14 \x01(\rR\n" +
 	"errorCount\x12\x16\n" +
-	"\x06reason\x18\r \x01(\tR\x06reason\x12\x19\n" +
-	"\bretry_at\x18\x0e \x01(\x03R\aretryAt\x12\x1d\n" +
+	"\x06reason\x18\x15 \x01(\tR\x06reason\x12\x19\n" +
+	"\bretry_at\x18\x16 \x01(\x03R\aretryAt\x12\x1d\n" +
 	"\n" +
-	"start_time\x18\x0f \x01(\x03R\tstartTime\x12!\n" +
-	"\flast_updated\x18\x10 \x01(\x03R\vlastUpdated\x125\n" +
-	"\n" +
-	"checkpoint\x18\x11 \x01(\v2\x15.millrace.v1.ProgressR\n" +
-	"checkpoint\x12\x14\n" +
-	"\x05notes\x18\x12 \x03(\tR\x05notes\x12#\n" +
-	"\rcreate_target\x18\x13 \x01(\bR\fcreateTarget\x120\n" +
-	"\x14create_target_params\x18\x14 \x01(\fR\x12createTargetParams\x12+\n" +
-	"\x06tuning\x18\x15 \x01(\v2\x13.millrace.v1.TuningR\x06tuning\"c\n" +
+	"start_time\x18\x17 \x01(\x03R\tstartTime\x12!\n" +
+	"\flast_updated\x18\x18 \x01(\x03R\vlastUpdated\x12\x14\n" +
+	"\x05notes\x18\x19 \x03(\tR\x05notes\x12-\n" +
+	"\x06totals\x18\x1a \x01(\v2\x15.millrace.v1.CountersR\x06totals\"\xa8\x01\n" +
 	"\x06Tuning\x12\x1d\n" +
 	"\n" +
-	"batch_rows\x18\x01 \x01(\rR\tbatchRows\x12\x18\n" +
-	"\aworkers\x18\x02 \x01(\rR\aworkers\x12 \n" +
-	"\fuse_bulk_get\x18\x03 \x01(\bR\n" +
-	"useBulkGet\"\x8e\x02\n" +
+	"batch_rows\x18\x01 \x01(\rR\tbatchRows\x12 \n" +
+	"\fuse_bulk_get\x18\x02 \x01(\bR\n" +
+	"useBulkGet\x12'\n" +
+	"\x0fuse_checkpoints\x18\x03 \x01(\bR\x0euseCheckpoints\x124\n" +
+	"\x16checkpoint_interval_ms\x18\x04 \x01(\rR\x14checkpointIntervalMs\"\xa1\x04\n" +
 	"\bProgress\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x18\n" +
 	"\aordinal\x18\x03 \x01(\x04R\aordinal\x12\x10\n" +
-	"\x03seq\x18\x04 \x01(\fR\x03seq\x12#\n" +
-	"\rdone_sequence\x18\x05 \x01(\x04R\fdoneSequence\x12'\n" +
-	"\x0frouted_sequence\x18\x06 \x01(\x04R\x0eroutedSequence\x121\n" +
+	"\x03seq\x18\x04 \x01(\fR\x03seq\x121\n" +
 	"\bcounters\x18\a \x01(\v2\x15.millrace.v1.CountersR\bcounters\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\b \x01(\tR\tsessionId\x12\x10\n" +
-	"\x03log\x18\t \x01(\fR\x03log\"\x8a\x03\n" +
+	"\x03log\x18\t \x01(\fR\x03log\x12'\n" +
+	"\x0fsource_instance\x18\n" +
+	" \x01(\tR\x0esourceInstance\x12'\n" +
+	"\x0ftarget_instance\x18\v \x01(\tR\x0etargetInstance\x12%\n" +
+	"\x0esource_session\x18\f \x01(\tR\rsourceSession\x12%\n" +
+	"\x0etarget_session\x18\r \x01(\tR\rtargetSession\x12\x10\n" +
+	"\x03end\x18\x0e \x01(\x04R\x03end\x12\x18\n" +
+	"\astarted\x18\x0f \x01(\x03R\astarted\x12\x1b\n" +
+	"\tstart_seq\x18\x10 \x01(\fR\bstartSeq\x12\x14\n" +
+	"\x05total\x18\x11 \x01(\x03R\x05total\x12\x12\n" +
+	"\x04rows\x18\x12 \x01(\x04R\x04rows\x12\x16\n" +
+	"\x06joined\x18\x13 \x01(\x04R\x06joined\x12(\n" +
+	"\x10read_only_source\x18\x14 \x01(\bR\x0ereadOnlySourceJ\x04\b\x05\x10\x06J\x04\b\x06\x10\a\"\x8a\x03\n" +
 	"\x05Event\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12.\n" +
@@ -1769,17 +2030,28 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\x03log\x18\b \x01(\fR\x03log\x12\x18\n" +
 	"\apending\x18\t \x01(\x03R\apending\x12\x1b\n" +
 	"\tread_only\x18\n" +
-	" \x01(\bR\breadOnly\"\xee\x01\n" +
+	" \x01(\bR\breadOnly\"j\n" +
 	"\x06Replay\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\tR\x04feed\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x10\n" +
 	"\x03run\x18\x03 \x01(\x04R\x03run\x12\x14\n" +
 	"\x05first\x18\x04 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x05 \x01(\x04R\x04last\x12.\n" +
-	"\x06filter\x18\x06 \x01(\v2\x16.millrace.v1.JobFilterR\x06filter\x12\x1f\n" +
-	"\vtarget_site\x18\a \x01(\tR\n" +
-	"targetSite\x121\n" +
-	"\bposition\x18\b \x01(\v2\x15.millrace.v1.PositionR\bpositionB'Z%millrace/proto/millrace/v1;millracev1b\x06proto3"
+	"\x04last\x18\x05 \x01(\x04R\x04last\"\xde\x02\n" +
+	"\x06Status\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12-\n" +
+	"\x06totals\x18\x05 \x01(\v2\x15.millrace.v1.CountersR\x06totals\x12/\n" +
+	"\asession\x18\x06 \x01(\v2\x15.millrace.v1.CountersR\asession\x12\x12\n" +
+	"\x04rows\x18\a \x01(\x04R\x04rows\x12\x14\n" +
+	"\x05total\x18\b \x01(\x03R\x05total\x12\x18\n" +
+	"\aordinal\x18\t \x01(\x04R\aordinal\x12\x12\n" +
+	"\x04head\x18\n" +
+	" \x01(\x04R\x04head\x12\x1f\n" +
+	"\vthrough_seq\x18\v \x01(\fR\n" +
+	"throughSeq\x12)\n" +
+	"\x10checkpointed_seq\x18\f \x01(\fR\x0fcheckpointedSeqB'Z%millrace/proto/millrace/v1;millracev1b\x06proto3"
 
 var (
 	file_millrace_v1_control_proto_rawDescOnce sync.Once
@@ -1794,7 +2066,7 @@ func file_millrace_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_millrace_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_millrace_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_millrace_v1_control_proto_goTypes = []any{
 	(Event_Class)(0),                       // 0: millrace.v1.Event.Class
 	(*Feed)(nil),                           // 1: millrace.v1.Feed
@@ -1809,13 +2081,14 @@ var file_millrace_v1_control_proto_goTypes = []any{
 	(*DatabaseRequest)(nil),                // 10: millrace.v1.DatabaseRequest
 	(*DatabaseReply)(nil),                  // 11: millrace.v1.DatabaseReply
 	(*Replay)(nil),                         // 12: millrace.v1.Replay
-	(*DatabaseRequest_DatabaseInfo)(nil),   // 13: millrace.v1.DatabaseRequest.DatabaseInfo
-	(*DatabaseRequest_CreateDatabase)(nil), // 14: millrace.v1.DatabaseRequest.CreateDatabase
-	(*DatabaseRequest_GetCheckpoint)(nil),  // 15: millrace.v1.DatabaseRequest.GetCheckpoint
-	(*DatabaseRequest_PutCheckpoint)(nil),  // 16: millrace.v1.DatabaseRequest.PutCheckpoint
-	(*DatabaseRequest_PendingChanges)(nil), // 17: millrace.v1.DatabaseRequest.PendingChanges
-	(*Counters)(nil),                       // 18: millrace.v1.Counters
-	(*Position)(nil),                       // 19: millrace.v1.Position
+	(*Status)(nil),                         // 13: millrace.v1.Status
+	(*DatabaseRequest_DatabaseInfo)(nil),   // 14: millrace.v1.DatabaseRequest.DatabaseInfo
+	(*DatabaseRequest_CreateDatabase)(nil), // 15: millrace.v1.DatabaseRequest.CreateDatabase
+	(*DatabaseRequest_GetCheckpoint)(nil),  // 16: millrace.v1.DatabaseRequest.GetCheckpoint
+	(*DatabaseRequest_PutCheckpoint)(nil),  // 17: millrace.v1.DatabaseRequest.PutCheckpoint
+	(*DatabaseRequest_PendingChanges)(nil), // 18: millrace.v1.DatabaseRequest.PendingChanges
+	(*Counters)(nil),                       // 19: millrace.v1.Counters
+	(*Position)(nil),                       // 20: millrace.v1.Position
 }
 var file_millrace_v1_control_proto_depIdxs = []int32{
 	4,  // 0: millrace.v1.Feed.source:type_name -> millrace.v1.EndpointRef
@@ -1823,24 +2096,25 @@ var file_millrace_v1_control_proto_depIdxs = []int32{
 	3,  // 2: millrace.v1.RosterEntry.filter:type_name -> millrace.v1.JobFilter
 	4,  // 3: millrace.v1.Job.source:type_name -> millrace.v1.EndpointRef
 	4,  // 4: millrace.v1.Job.target:type_name -> millrace.v1.EndpointRef
-	8,  // 5: millrace.v1.Job.checkpoint:type_name -> millrace.v1.Progress
+	3,  // 5: millrace.v1.Job.filter:type_name -> millrace.v1.JobFilter
 	7,  // 6: millrace.v1.Job.tuning:type_name -> millrace.v1.Tuning
-	18, // 7: millrace.v1.Progress.counters:type_name -> millrace.v1.Counters
-	19, // 8: millrace.v1.Event.position:type_name -> millrace.v1.Position
-	0,  // 9: millrace.v1.Event.class:type_name -> millrace.v1.Event.Class
-	4,  // 10: millrace.v1.DatabaseRequest.endpoint:type_name -> millrace.v1.EndpointRef
-	13, // 11: millrace.v1.DatabaseRequest.info:type_name -> millrace.v1.DatabaseRequest.DatabaseInfo
-	14, // 12: millrace.v1.DatabaseRequest.create:type_name -> millrace.v1.DatabaseRequest.CreateDatabase
-	15, // 13: millrace.v1.DatabaseRequest.get_checkpoint:type_name -> millrace.v1.DatabaseRequest.GetCheckpoint
-	16, // 14: millrace.v1.DatabaseRequest.put_checkpoint:type_name -> millrace.v1.DatabaseRequest.PutCheckpoint
-	17, // 15: millrace.v1.DatabaseRequest.pending:type_name -> millrace.v1.DatabaseRequest.PendingChanges
-	3,  // 16: millrace.v1.Replay.filter:type_name -> millrace.v1.JobFilter
-	19, // 17: millrace.v1.Replay.position:type_name -> millrace.v1.Position
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	19, // 7: millrace.v1.Job.totals:type_name -> millrace.v1.Counters
+	19, // 8: millrace.v1.Progress.counters:type_name -> millrace.v1.Counters
+	20, // 9: millrace.v1.Event.position:type_name -> millrace.v1.Position
+	0,  // 10: millrace.v1.Event.class:type_name -> millrace.v1.Event.Class
+	4,  // 11: millrace.v1.DatabaseRequest.endpoint:type_name -> millrace.v1.EndpointRef
+	14, // 12: millrace.v1.DatabaseRequest.info:type_name -> millrace.v1.DatabaseRequest.DatabaseInfo
+	15, // 13: millrace.v1.DatabaseRequest.create:type_name -> millrace.v1.DatabaseRequest.CreateDatabase
+	16, // 14: millrace.v1.DatabaseRequest.get_checkpoint:type_name -> millrace.v1.DatabaseRequest.GetCheckpoint
+	17, // 15: millrace.v1.DatabaseRequest.put_checkpoint:type_name -> millrace.v1.DatabaseRequest.PutCheckpoint
+	18, // 16: millrace.v1.DatabaseRequest.pending:type_name -> millrace.v1.DatabaseRequest.PendingChanges
+	19, // 17: millrace.v1.Status.totals:type_name -> millrace.v1.Counters
+	19, // 18: millrace.v1.Status.session:type_name -> millrace.v1.Counters
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_millrace_v1_control_proto_init() }
@@ -1862,7 +2136,7 @@ func file_millrace_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_v1_control_proto_rawDesc), len(file_millrace_v1_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

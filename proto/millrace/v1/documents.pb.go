@@ -227,7 +227,11 @@ type WriteBatch struct {
 	// Revisions that could not be fetched.
 	Rejected []*Rejection `protobuf:"bytes,5,rep,name=rejected,proto3" json:"rejected,omitempty"`
 	// What the stages before the bulk-writer counted.
-	Counters      *Counters `protobuf:"bytes,6,opt,name=counters,proto3" json:"counters,omitempty"`
+	Counters *Counters `protobuf:"bytes,6,opt,name=counters,proto3" json:"counters,omitempty"`
+	// Prefix of the ids of the messages of BODIES that are referred to: stream
+	// sequences begin anew when the broker's disk is lost, and a reference must
+	// not be taken for another message's.
+	BodyPrefix    string `protobuf:"bytes,7,opt,name=body_prefix,json=bodyPrefix,proto3" json:"body_prefix,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -304,12 +308,21 @@ func (x *WriteBatch) GetCounters() *Counters {
 	return nil
 }
 
+func (x *WriteBatch) GetBodyPrefix() string {
+	if x != nil {
+		return x.BodyPrefix
+	}
+	return ""
+}
+
 // BodyRef refers to consecutive documents in one message of BODIES.
 type BodyRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Stream sequence of the message.
-	Sequence      uint64    `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Docs          []*DocRef `protobuf:"bytes,2,rep,name=docs,proto3" json:"docs,omitempty"`
+	Sequence uint64    `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Docs     []*DocRef `protobuf:"bytes,2,rep,name=docs,proto3" json:"docs,omitempty"`
+	// The message's id is the prefix and this number.
+	Number        uint32 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -356,6 +369,13 @@ func (x *BodyRef) GetDocs() []*DocRef {
 		return x.Docs
 	}
 	return nil
+}
+
+func (x *BodyRef) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // DocRef is one document inside a message of BODIES.
@@ -500,8 +520,8 @@ type AttachmentRef struct {
 	Encoding string `protobuf:"bytes,3,opt,name=encoding,proto3" json:"encoding,omitempty"`
 	// Stored length in bytes.
 	Length uint64 `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"`
-	// Stream sequences of the chunks, in order.
-	Sequences     []uint64 `protobuf:"varint,5,rep,packed,name=sequences,proto3" json:"sequences,omitempty"`
+	// The chunks, in order; they have no documents.
+	Chunks        []*BodyRef `protobuf:"bytes,5,rep,name=chunks,proto3" json:"chunks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -564,9 +584,9 @@ func (x *AttachmentRef) GetLength() uint64 {
 	return 0
 }
 
-func (x *AttachmentRef) GetSequences() []uint64 {
+func (x *AttachmentRef) GetChunks() []*BodyRef {
 	if x != nil {
-		return x.Sequences
+		return x.Chunks
 	}
 	return nil
 }
@@ -774,7 +794,7 @@ const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\x04revs\x18\x02 \x03(\tR\x04revs\x12-\n" +
 	"\x12possible_ancestors\x18\x03 \x03(\tR\x11possibleAncestors\"\x1c\n" +
 	"\x06Bodies\x12\x12\n" +
-	"\x04docs\x18\x01 \x01(\fR\x04docs\"\xb6\x02\n" +
+	"\x04docs\x18\x01 \x01(\fR\x04docs\"\xd7\x02\n" +
 	"\n" +
 	"WriteBatch\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12%\n" +
@@ -784,10 +804,13 @@ const file_millrace_v1_documents_proto_rawDesc = "" +
 	"multiparts\x18\x04 \x03(\v2\x19.millrace.v1.MultipartDocR\n" +
 	"multiparts\x122\n" +
 	"\brejected\x18\x05 \x03(\v2\x16.millrace.v1.RejectionR\brejected\x121\n" +
-	"\bcounters\x18\x06 \x01(\v2\x15.millrace.v1.CountersR\bcounters\"N\n" +
+	"\bcounters\x18\x06 \x01(\v2\x15.millrace.v1.CountersR\bcounters\x12\x1f\n" +
+	"\vbody_prefix\x18\a \x01(\tR\n" +
+	"bodyPrefix\"f\n" +
 	"\aBodyRef\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12'\n" +
-	"\x04docs\x18\x02 \x03(\v2\x13.millrace.v1.DocRefR\x04docs\"p\n" +
+	"\x04docs\x18\x02 \x03(\v2\x13.millrace.v1.DocRefR\x04docs\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\rR\x06number\"p\n" +
 	"\x06DocRef\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03rev\x18\x02 \x01(\tR\x03rev\x12\x16\n" +
@@ -796,13 +819,13 @@ const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\x05stubs\x18\x05 \x01(\bR\x05stubs\"t\n" +
 	"\fMultipartDoc\x12&\n" +
 	"\x03doc\x18\x01 \x01(\v2\x14.millrace.v1.BodyRefR\x03doc\x12<\n" +
-	"\vattachments\x18\x02 \x03(\v2\x1a.millrace.v1.AttachmentRefR\vattachments\"\x98\x01\n" +
+	"\vattachments\x18\x02 \x03(\v2\x1a.millrace.v1.AttachmentRefR\vattachments\"\xa8\x01\n" +
 	"\rAttachmentRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fcontent_type\x18\x02 \x01(\tR\vcontentType\x12\x1a\n" +
 	"\bencoding\x18\x03 \x01(\tR\bencoding\x12\x16\n" +
-	"\x06length\x18\x04 \x01(\x04R\x06length\x12\x1c\n" +
-	"\tsequences\x18\x05 \x03(\x04R\tsequences\"\x87\x02\n" +
+	"\x06length\x18\x04 \x01(\x04R\x06length\x12,\n" +
+	"\x06chunks\x18\x05 \x03(\v2\x14.millrace.v1.BodyRefR\x06chunks\"\x87\x02\n" +
 	"\tRejection\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -862,15 +885,16 @@ var file_millrace_v1_documents_proto_depIdxs = []int32{
 	5,  // 10: millrace.v1.BodyRef.docs:type_name -> millrace.v1.DocRef
 	4,  // 11: millrace.v1.MultipartDoc.doc:type_name -> millrace.v1.BodyRef
 	7,  // 12: millrace.v1.MultipartDoc.attachments:type_name -> millrace.v1.AttachmentRef
-	10, // 13: millrace.v1.Rejection.position:type_name -> millrace.v1.Position
-	10, // 14: millrace.v1.Done.position:type_name -> millrace.v1.Position
-	12, // 15: millrace.v1.Done.part:type_name -> millrace.v1.Part
-	11, // 16: millrace.v1.Done.counters:type_name -> millrace.v1.Counters
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	4,  // 13: millrace.v1.AttachmentRef.chunks:type_name -> millrace.v1.BodyRef
+	10, // 14: millrace.v1.Rejection.position:type_name -> millrace.v1.Position
+	10, // 15: millrace.v1.Done.position:type_name -> millrace.v1.Position
+	12, // 16: millrace.v1.Done.part:type_name -> millrace.v1.Part
+	11, // 17: millrace.v1.Done.counters:type_name -> millrace.v1.Counters
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_millrace_v1_documents_proto_init() }

@@ -1,0 +1,135 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"millrace/pkg/checkpoint"
+	"millrace/pkg/couch"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// leaseFresh is how long the answer to "is the lease still held" may be relied
+// on. A process that was stopped in between asks again: the write must not
+// come from an owner of the past.
+const leaseFresh = time.Second
+
+// readLog returns the checkpoint document as it stands, nil if there is none.
+func readLog(ctx context.Context, db *couch.DB, id string) ([]byte, error) {
+	var doc json.RawMessage
+	err := db.GetLocal(ctx, id, &doc)
+	if couch.IsNotFound(err) {
+		return nil, missingDatabase(ctx, db)
+	}
+	return doc, err
+}
+
+// missingDatabase tells a missing document from a missing database, both of which are a 404.
+func missingDatabase(ctx context.Context, db *couch.DB) error {
+	_, err := db.Info(ctx)
+	return err
+}
+
+// putCheckpoint writes a checkpoint if it may be written: the lease is held, the
+// database is the one that the run began with, and the checkpoint that the run
+// knows of is still there. (instance_start_time alone has a resolution of one second.)
+func (s *Server) putCheckpoint(ctx context.Context, db *couch.DB, req *millracev1.DatabaseRequest_PutCheckpoint) (*millracev1.DatabaseReply, error) {
+	next, err := checkpoint.Parse(req.Log)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.sameDatabase(ctx, db, req.InstanceStartTime); err != nil {
+		return nil, err
+	}
+	there, err := s.expect(ctx, db, req)
+	if err != nil {
+		return nil, err
+	}
+	next.ID, next.Rev = "", there.Rev
+	for asked := time.Now(); ; asked = time.Now() {
+		if err := s.holdsLease(ctx, req); err != nil {
+			return nil, err
+		}
+		if time.Since(asked) < leaseFresh {
+			break
+		}
+	}
+	_, err = db.PutLocal(ctx, req.Id, next)
+	switch {
+	case couch.IsConflict(err):
+		return &millracev1.DatabaseReply{}, s.alreadyWritten(ctx, db, req.Id, next, err)
+	case couch.IsUnauthorized(err) || couch.IsForbidden(err):
+		return &millracev1.DatabaseReply{ReadOnly: true}, nil
+	}
+	return &millracev1.DatabaseReply{}, err
+}
+
+// sameDatabase compares the database's birth with that of the run's. "0" says
+// nothing: a server that cannot tell. Making the writes durable comes first, so that
+// the checkpoint covers nothing that a crash of the database would take back (invariant 1).
+func (s *Server) sameDatabase(ctx context.Context, db *couch.DB, want string) error {
+	got, err := db.EnsureFullCommit(ctx)
+	if err != nil && couch.Classify(err) != couch.Permanent {
+		return err
+	}
+	if err != nil || got == "" { // a server without the call, or a credential that may not use it
+		i, err := db.Info(ctx)
+		if err != nil {
+			return err
+		}
+		got = i.InstanceStartTime
+	}
+	if got == want || got == "0" || want == "0" || got == "" || want == "" {
+		return nil
+	}
+	return s.replaced("instance_start_time on %s database has changed since last checkpoint.")
+}
+
+func (s *Server) replaced(format string) error {
+	return &Error{Side: s.side, Word: ErrReplaced.Error(), Reason: fmt.Sprintf(format, s.side), Status: http.StatusConflict}
+}
+
+// expect returns the checkpoint that is there, and an error if the run's own has gone.
+func (s *Server) expect(ctx context.Context, db *couch.DB, req *millracev1.DatabaseRequest_PutCheckpoint) (*checkpoint.Log, error) {
+	raw, err := readLog(ctx, db, req.Id)
+	if err != nil {
+		return nil, err
+	}
+	if raw == nil {
+		if req.SessionId != "" {
+			return nil, s.replaced("the checkpoint on the %s database is gone since it was written.")
+		}
+		return &checkpoint.Log{}, nil
+	}
+	return checkpoint.Parse(raw)
+}
+
+func (s *Server) holdsLease(ctx context.Context, req *millracev1.DatabaseRequest_PutCheckpoint) error {
+	if err := s.broker.CheckLease(ctx, req.Lease, req.LeaseRevision); err != nil {
+		return &Error{Side: s.side, Word: ErrNotOwner.Error(), Reason: err.Error(), Status: http.StatusConflict}
+	}
+	return nil
+}
+
+// alreadyWritten tells a lost answer from a conflict: what is there is what was
+// to be written (CouchDB's rule).
+func (s *Server) alreadyWritten(ctx context.Context, db *couch.DB, id string, want *checkpoint.Log, conflict error) error {
+	raw, err := readLog(ctx, db, id)
+	if err != nil {
+		return err
+	}
+	if raw == nil {
+		return conflict
+	}
+	got, err := checkpoint.Parse(raw)
+	if err != nil {
+		return err
+	}
+	if same, err := checkpoint.SameBody(got, want); err != nil || !same {
+		return conflict
+	}
+	return nil
+}

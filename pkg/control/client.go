@@ -1,0 +1,80 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+const (
+	// patience is how long one request waits for its answer: longer than a service
+	// retries a database that does not answer.
+	patience = 3 * time.Minute
+	// askAgain is the wait before a request is repeated that no service took.
+	askAgain = 100 * time.Millisecond
+)
+
+// Client asks the services of both sides.
+type Client struct {
+	broker *broker.Broker
+}
+
+// NewClient returns a client over the broker.
+func NewClient(b *broker.Broker) *Client { return &Client{broker: b} }
+
+// Do asks the side's services at the site and waits for the answer, and for a
+// service to be there, until ctx ends. Errors of the database are of type *[Error].
+func (c *Client) Do(ctx context.Context, side Side, site string, req *millracev1.DatabaseRequest) (*millracev1.DatabaseReply, error) {
+	payload, err := proto.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	subject := c.broker.Subjects().Control(string(side), site)
+	for {
+		reply, err := c.ask(ctx, subject, payload)
+		switch {
+		case err == nil:
+			return reply, errorOf(side, reply)
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("ask the %s side at site %s: %w", side, site, context.Cause(ctx))
+		case !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) &&
+			!errors.Is(err, nats.ErrDisconnected) && !errors.Is(err, nats.ErrConnectionReconnecting):
+			return nil, fmt.Errorf("ask the %s side at site %s: %w", side, site, err)
+		}
+		if err := wait(ctx, askAgain); err != nil {
+			return nil, fmt.Errorf("ask the %s side at site %s: no service there: %w", side, site, err)
+		}
+	}
+}
+
+func (c *Client) ask(ctx context.Context, subject string, payload []byte) (*millracev1.DatabaseReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	msg, err := c.broker.Conn().RequestWithContext(ctx, subject, payload)
+	if err != nil {
+		return nil, err
+	}
+	reply := &millracev1.DatabaseReply{}
+	if err := proto.Unmarshal(msg.Data, reply); err != nil {
+		return nil, fmt.Errorf("decode reply: %w", err)
+	}
+	return reply, nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,166 @@
+// Package directory is what the services know of jobs and feeds: the buckets
+// that the replicator writes, kept in memory by watching them.
+//
+// What is in memory may be a moment old. Whoever has been told of a newer state
+// asks for at least that one, and the bucket itself is then read.
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+)
+
+// ErrUnknown is wrapped by the errors for a key that is not in the bucket.
+var ErrUnknown = errors.New("not in the directory")
+
+// ErrChanged is wrapped by the error of an update that somebody else was faster with.
+var ErrChanged = errors.New("changed meanwhile")
+
+// message is a pointer to M that is a protobuf message.
+type message[M any] interface {
+	*M
+	proto.Message
+}
+
+// table is a bucket's keys with a prefix, typed. Its messages are shared: they
+// must not be changed.
+type table[M any, P message[M]] struct {
+	bucket jetstream.KeyValue
+	prefix string
+
+	mu   sync.RWMutex
+	rows map[string]row[P]
+}
+
+type row[P any] struct {
+	value    P
+	revision uint64
+}
+
+func newTable[M any, P message[M]](bucket jetstream.KeyValue, prefix string) *table[M, P] {
+	return &table[M, P]{bucket: bucket, prefix: prefix, rows: map[string]row[P]{}}
+}
+
+func (t *table[M, P]) key(id string) string { return t.prefix + id }
+
+// watch keeps the table like the bucket until ctx ends. changed is called for each
+// key and each change of one, with nil for a key that went; it may be nil.
+func (t *table[M, P]) watch(ctx context.Context, changed func(id string, value P)) error {
+	watcher, err := t.bucket.Watch(ctx, t.prefix+">")
+	if err != nil {
+		return fmt.Errorf("watch bucket %s: %w", t.bucket.Bucket(), err)
+	}
+	defer watcher.Stop() //nolint:errcheck // the subscription ends with ctx
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, open := <-watcher.Updates():
+			if !open {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return fmt.Errorf("watch bucket %s: the watch ended", t.bucket.Bucket())
+			}
+			if entry == nil { // all that was there at the start has come
+				continue
+			}
+			id := entry.Key()[len(t.prefix):]
+			value, err := t.take(id, entry)
+			if err != nil {
+				return err
+			}
+			if changed != nil {
+				changed(id, value)
+			}
+		}
+	}
+}
+
+// take puts an entry into the table unless it is older than what is there.
+func (t *table[M, P]) take(id string, entry jetstream.KeyValueEntry) (P, error) {
+	var value P
+	if entry.Operation() == jetstream.KeyValuePut {
+		value = new(M)
+		if err := proto.Unmarshal(entry.Value(), value); err != nil {
+			return nil, fmt.Errorf("decode %s of bucket %s: %w", entry.Key(), t.bucket.Bucket(), err)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known := t.rows[id]; known.revision > entry.Revision() {
+		return known.value, nil
+	}
+	if value == nil {
+		delete(t.rows, id)
+		return nil, nil
+	}
+	t.rows[id] = row[P]{value, entry.Revision()}
+	return value, nil
+}
+
+func (t *table[M, P]) cached(id string) (P, uint64, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	r, ok := t.rows[id]
+	return r.value, r.revision, ok
+}
+
+// read reads the bucket itself.
+func (t *table[M, P]) read(ctx context.Context, id string) (P, uint64, error) {
+	entry, err := t.bucket.Get(ctx, t.key(id))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, 0, fmt.Errorf("%s of bucket %s: %w", id, t.bucket.Bucket(), ErrUnknown)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read %s of bucket %s: %w", id, t.bucket.Bucket(), err)
+	}
+	value, err := t.take(id, entry)
+	return value, entry.Revision(), err
+}
+
+// write puts the value if the key has the revision; revision 0 means that the key
+// is not there. The error wraps [ErrChanged] when it has another.
+func (t *table[M, P]) write(ctx context.Context, id string, value P, revision uint64) (uint64, error) {
+	payload, err := proto.Marshal(value)
+	if err != nil {
+		return 0, fmt.Errorf("encode %s of bucket %s: %w", id, t.bucket.Bucket(), err)
+	}
+	var next uint64
+	if revision == 0 {
+		next, err = t.bucket.Create(ctx, t.key(id), payload)
+	} else {
+		next, err = t.bucket.Update(ctx, t.key(id), payload, revision)
+	}
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return 0, fmt.Errorf("write %s of bucket %s: %w", id, t.bucket.Bucket(), ErrChanged)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write %s of bucket %s: %w", id, t.bucket.Bucket(), err)
+	}
+	return next, nil
+}
+
+func (t *table[M, P]) remove(ctx context.Context, id string) error {
+	if err := t.bucket.Delete(ctx, t.key(id)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return fmt.Errorf("remove %s of bucket %s: %w", id, t.bucket.Bucket(), err)
+	}
+	return nil
+}
+
+// put stores the value whatever is there.
+func (t *table[M, P]) put(ctx context.Context, id string, value P) error {
+	payload, err := proto.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode %s of bucket %s: %w", id, t.bucket.Bucket(), err)
+	}
+	if _, err := t.bucket.Put(ctx, t.key(id), payload); err != nil {
+		return fmt.Errorf("write %s of bucket %s: %w", id, t.bucket.Bucket(), err)
+	}
+	return nil
+}

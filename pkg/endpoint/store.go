@@ -1,0 +1,119 @@
+package endpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// ErrUnknown is wrapped by the errors for an endpoint that the bucket lacks.
+var ErrUnknown = errors.New("unknown endpoint")
+
+// Store keeps the endpoints of one site, in a bucket where each site has its own
+// keys: what a service may read can be limited to those of its site.
+type Store struct {
+	bucket jetstream.KeyValue
+	site   string
+	sealer *Sealer
+}
+
+// NewStore returns a site's store. The sealer may be nil.
+func NewStore(bucket jetstream.KeyValue, site string, sealer *Sealer) *Store {
+	return &Store{bucket: bucket, site: site, sealer: sealer}
+}
+
+func (s *Store) key(id string) string { return s.site + "." + id }
+
+// secret is what is sealed.
+type secret struct {
+	Username string      `json:"username,omitempty"`
+	Password string      `json:"password,omitempty"`
+	Headers  http.Header `json:"headers,omitempty"`
+}
+
+// Put stores the endpoint and returns the reference under which messages name
+// it. Storing what is there already returns the version that is there, so that
+// the clients that use it stay open.
+func (s *Store) Put(ctx context.Context, e Endpoint) (*millracev1.EndpointRef, error) {
+	id := e.ID()
+	if entry, err := s.bucket.Get(ctx, s.key(id)); err == nil {
+		if there, err := s.decode(id, entry.Value()); err == nil && same(there, e) {
+			return &millracev1.EndpointRef{Id: id, Version: entry.Revision()}, nil
+		}
+	}
+	value, err := s.encode(id, e)
+	if err != nil {
+		return nil, err
+	}
+	revision, err := s.bucket.Put(ctx, s.key(id), value)
+	if err != nil {
+		return nil, fmt.Errorf("store endpoint %s: %w", e, err)
+	}
+	return &millracev1.EndpointRef{Id: id, Version: revision}, nil
+}
+
+// Get returns the endpoint in the version that ref names or a newer one, with
+// the version that it has.
+func (s *Store) Get(ctx context.Context, ref *millracev1.EndpointRef) (Endpoint, uint64, error) {
+	entry, err := s.bucket.Get(ctx, s.key(ref.GetId()))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return Endpoint{}, 0, fmt.Errorf("%w %s", ErrUnknown, ref.GetId())
+	}
+	if err != nil {
+		return Endpoint{}, 0, fmt.Errorf("read endpoint %s: %w", ref.GetId(), err)
+	}
+	e, err := s.decode(ref.GetId(), entry.Value())
+	return e, entry.Revision(), err
+}
+
+func (s *Store) encode(id string, e Endpoint) ([]byte, error) {
+	plain, err := json.Marshal(secret{e.Username, e.Password, e.Headers})
+	if err != nil {
+		return nil, fmt.Errorf("store endpoint %s: %w", e, err)
+	}
+	stored, key, err := s.sealer.seal(id, plain)
+	if err != nil {
+		return nil, err
+	}
+	return proto.Marshal(&millracev1.Endpoint{
+		Id: id, Url: e.URL, Credential: stored, KeyId: key,
+		ConnectionTimeoutMs: uint32(e.ConnectionTimeout.Milliseconds()),
+		HttpConnections:     uint32(e.HTTPConnections),
+		RetriesPerRequest:   uint32(e.RetriesPerRequest),
+	})
+}
+
+func (s *Store) decode(id string, value []byte) (Endpoint, error) {
+	var p millracev1.Endpoint
+	if err := proto.Unmarshal(value, &p); err != nil {
+		return Endpoint{}, fmt.Errorf("read endpoint %s: %w", id, err)
+	}
+	plain, err := s.sealer.open(id, p.KeyId, p.Credential)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("read endpoint %s: %w", id, err)
+	}
+	var c secret
+	if err := json.Unmarshal(plain, &c); err != nil {
+		return Endpoint{}, fmt.Errorf("read endpoint %s: its credential does not parse", id)
+	}
+	e := Endpoint{
+		ConnectionTimeout: time.Duration(p.ConnectionTimeoutMs) * time.Millisecond,
+		HTTPConnections:   int(p.HttpConnections),
+		RetriesPerRequest: int(p.RetriesPerRequest),
+	}
+	e.URL, e.Username, e.Password, e.Headers = p.Url, c.Username, c.Password, c.Headers
+	return e, nil
+}
+
+func same(a, b Endpoint) bool {
+	return a.ID() == b.ID() && a.Password == b.Password && a.ConnectionTimeout == b.ConnectionTimeout &&
+		a.HTTPConnections == b.HTTPConnections && a.RetriesPerRequest == b.RetriesPerRequest
+}

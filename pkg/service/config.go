@@ -1,0 +1,92 @@
+// Package service is what the programs of the pipeline have in common: how they are
+// told where the broker is, how they connect, log and trace, and how they stop.
+package service
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"regexp"
+
+	"github.com/spf13/pflag"
+)
+
+// DefaultSite is the site of a program that is told none.
+const DefaultSite = "default"
+
+// Config is what every program of the pipeline is told. Flags override the
+// environment.
+type Config struct {
+	// NATS is the URL of the broker (--nats, MILLRACE_NATS). A user and a password in
+	// it are not printed.
+	NATS string
+	// CredsFile, CAFile, CertFile and KeyFile are for NATS (--nats-creds, --nats-ca,
+	// --nats-cert, --nats-key).
+	CredsFile, CAFile, CertFile, KeyFile string
+	// Namespace prefixes all streams, subjects and buckets, so that several
+	// installations share a broker (--namespace, MILLRACE_NAMESPACE).
+	Namespace string
+	// Replicas of streams and buckets, for a broker that is a cluster (--replicas).
+	Replicas int
+	// Site that the program works at (--site, MILLRACE_SITE).
+	Site string
+	// SealKey encrypts the site's credentials in the broker: 32 bytes in base64
+	// (MILLRACE_SEAL_KEY; there is no flag, because flags can be seen by all users).
+	SealKey string
+	// LogFormat is "text" or "json" (--log-format), LogLevel "debug", "info",
+	// "warn" or "error" (--log-level).
+	LogFormat, LogLevel string
+}
+
+// FromEnvironment returns the configuration that the environment gives, with the
+// defaults for the rest.
+func FromEnvironment() Config {
+	return Config{
+		NATS:      os.Getenv("MILLRACE_NATS"),
+		CredsFile: os.Getenv("MILLRACE_NATS_CREDS"),
+		CAFile:    os.Getenv("MILLRACE_NATS_CA"),
+		CertFile:  os.Getenv("MILLRACE_NATS_CERT"),
+		KeyFile:   os.Getenv("MILLRACE_NATS_KEY"),
+		Namespace: cmp.Or(os.Getenv("MILLRACE_NAMESPACE"), "millrace"),
+		Site:      cmp.Or(os.Getenv("MILLRACE_SITE"), DefaultSite),
+		SealKey:   os.Getenv("MILLRACE_SEAL_KEY"),
+		LogFormat: cmp.Or(os.Getenv("MILLRACE_LOG_FORMAT"), "text"),
+		LogLevel:  cmp.Or(os.Getenv("MILLRACE_LOG_LEVEL"), "info"),
+		Replicas:  1,
+	}
+}
+
+// Flags adds a flag for each setting that may be seen, with the present values as
+// defaults.
+func (c *Config) Flags(f *pflag.FlagSet) {
+	f.StringVar(&c.NATS, "nats", c.NATS, "URL of the NATS broker ($MILLRACE_NATS)")
+	f.StringVar(&c.CredsFile, "nats-creds", c.CredsFile, "NATS credentials file ($MILLRACE_NATS_CREDS)")
+	f.StringVar(&c.CAFile, "nats-ca", c.CAFile, "file of the certificate authority of the broker ($MILLRACE_NATS_CA)")
+	f.StringVar(&c.CertFile, "nats-cert", c.CertFile, "file of the client certificate for the broker ($MILLRACE_NATS_CERT)")
+	f.StringVar(&c.KeyFile, "nats-key", c.KeyFile, "file of the client certificate's key ($MILLRACE_NATS_KEY)")
+	f.StringVar(&c.Namespace, "namespace", c.Namespace, "prefix of all streams, subjects and buckets ($MILLRACE_NAMESPACE)")
+	f.IntVar(&c.Replicas, "replicas", c.Replicas, "replicas of streams and buckets, for a NATS cluster")
+	f.StringVar(&c.Site, "site", c.Site, "site that this program works at ($MILLRACE_SITE)")
+	c.LogFlags(f)
+}
+
+// LogFlags adds the flags for logging alone.
+func (c *Config) LogFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text or json ($MILLRACE_LOG_FORMAT)")
+	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error ($MILLRACE_LOG_LEVEL)")
+}
+
+var name = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+
+// Check says what is wrong with the configuration.
+func (c *Config) Check() error {
+	switch {
+	case !name.MatchString(c.Namespace):
+		return fmt.Errorf("--namespace: expected lower-case letters, digits and -, got %q", c.Namespace)
+	case !name.MatchString(c.Site):
+		return fmt.Errorf("--site: expected lower-case letters, digits and -, got %q", c.Site)
+	case c.Replicas < 1 || c.Replicas > 5:
+		return fmt.Errorf("--replicas: expected 1 to 5, got %d", c.Replicas)
+	}
+	return nil
+}

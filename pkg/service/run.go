@@ -1,0 +1,58 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Service is a service of the pipeline: it runs until ctx ends.
+type Service func(ctx context.Context, env *Env) error
+
+const (
+	restartAfter    = 250 * time.Millisecond
+	restartAfterMax = 30 * time.Second
+	// soundFor is how long a service must have run for its failure not to count with
+	// those before.
+	soundFor = time.Minute
+)
+
+// Supervise runs a service until ctx ends, again after each failure. What a service
+// needs to know is in the broker and in the databases (invariant 6).
+func Supervise(ctx context.Context, log *slog.Logger, name string, run func(ctx context.Context) error) {
+	for delay := restartAfter; ; {
+		began := time.Now()
+		err := run(ctx)
+		if ctx.Err() != nil {
+			if err != nil && !errors.Is(err, context.Canceled) {
+				log.WarnContext(ctx, "service did not stop cleanly", "service", name, "error", err)
+			}
+			return
+		}
+		if time.Since(began) > soundFor {
+			delay = restartAfter
+		}
+		log.ErrorContext(ctx, "service failed and is started again", "service", name, "error", err, "after", delay)
+		timer := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		delay = min(2*delay, restartAfterMax)
+	}
+}
+
+// Together runs the parts of a service until ctx ends or one of them fails, and waits
+// for all of them.
+func Together(ctx context.Context, parts ...func(ctx context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range parts {
+		group.Go(func() error { return part(ctx) })
+	}
+	return group.Wait()
+}

@@ -1,0 +1,117 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/telemetry"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// ErrOver says that a message belongs to a run that is over, or to a job or feed that
+// is no more. It is dropped: what it asks for is done elsewhere, or by nobody.
+var ErrOver = errors.New("the run is over")
+
+// Input says which messages a handler gets.
+type Input struct {
+	// Stream and Filter select them.
+	Stream, Filter string
+	// Durable names the consumer that all instances of the stage share.
+	Durable string
+	// InFlight messages are handled at once. Of one job or feed there are never more than
+	// the stage's PerJob, so that a slow one does not hold up the others.
+	InFlight int
+	// InOrder handles one message of a job or feed at a time.
+	InOrder bool
+}
+
+// positioned is a message that belongs to a run.
+type positioned interface {
+	GetPosition() *millracev1.Position
+}
+
+// Consume registers a handler of messages of type M. A handler that returns nil
+// or [ErrOver] is done with the message; with any other error it gets it again, later.
+func Consume[M any, P interface {
+	*M
+	proto.Message
+}](s *Stage, in Input, handle func(ctx context.Context, m P) error) error {
+	perSubject := s.perJob
+	if in.InOrder {
+		perSubject = 1
+	}
+	sub, err := broker.NewSubscriber(s.broker, broker.SubscriberOptions{
+		Durable: in.Durable, Stream: in.Stream, Filter: []string{in.Filter},
+		InFlight: max(in.InFlight, perSubject), PerSubject: perSubject,
+	})
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", s.name, err)
+	}
+	s.subs = append(s.subs, sub)
+	s.router.AddConsumerHandler(in.Durable, in.Filter, sub, func(msg *message.Message) error {
+		if msg.Metadata.Get(broker.MetaClaimLost) != "" {
+			s.log.ErrorContext(msg.Context(), "the content of a large message is lost; its run will notice",
+				"subject", msg.Metadata.Get(broker.MetaSubject))
+			return nil
+		}
+		if v := msg.Metadata.Get(versionKey); v != strconv.Itoa(Version) {
+			return fmt.Errorf("message of version %q, which this program does not know", v)
+		}
+		m := P(new(M))
+		if err := proto.Unmarshal(msg.Payload, m); err != nil {
+			// It will not decode the next time either, but it is evidence, and the
+			// run it belongs to notices that it is lost.
+			return fmt.Errorf("decode %s: %w", m.ProtoReflect().Descriptor().Name(), err)
+		}
+		return handle(scoped(withSequence(msg.Context(), msg), m), m)
+	})
+	return nil
+}
+
+type sequenceKey struct{}
+
+func withSequence(ctx context.Context, msg *message.Message) context.Context {
+	sequence, _ := strconv.ParseUint(msg.Metadata.Get(broker.MetaSequence), 10, 64) // the subscriber wrote it
+	return context.WithValue(ctx, sequenceKey{}, sequence)
+}
+
+// Sequence is the stream sequence of the message that a handler was called with.
+// It makes ids that are the same at every delivery, and differ between messages.
+func Sequence(ctx context.Context) uint64 {
+	sequence, _ := ctx.Value(sequenceKey{}).(uint64)
+	return sequence
+}
+
+// scoped says in ctx what the message is about, for spans and log lines.
+func scoped(ctx context.Context, m proto.Message) context.Context {
+	p, ok := m.(positioned)
+	if !ok {
+		return ctx
+	}
+	at := p.GetPosition()
+	return telemetry.WithScope(ctx, telemetry.Scope{
+		Job: at.GetJob(), Run: at.GetRun(), Feed: at.GetFeed(), Epoch: at.GetEpoch(), Ordinal: at.GetOrdinal(),
+	})
+}
+
+// settle decides what becomes of a message after its handler.
+func (s *Stage) settle(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		out, err := next(msg)
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrOver):
+			return nil, nil
+		case msg.Context().Err() != nil: // shutting down: somebody else gets it
+		default:
+			s.log.WarnContext(msg.Context(), "message handed back", "error", err)
+		}
+		return out, err
+	}
+}

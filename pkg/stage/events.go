@@ -1,0 +1,58 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nuid"
+	"go.opentelemetry.io/otel/trace"
+
+	"millrace/pkg/couch"
+	"millrace/pkg/telemetry"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// Fail reports that a run cannot go on because of err, and returns err, for the
+// message to be handed back. The replicator ends the run and begins another one
+// after a while; the messages of the old run are then dropped.
+func (s *Stage) Fail(ctx context.Context, pos *millracev1.Position, err error) error {
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrOver) {
+		return err
+	}
+	telemetry.RecordError(trace.SpanFromContext(ctx), err)
+	e := s.event(ctx, pos, err)
+	if perr := s.Report(ctx, e); perr != nil {
+		return errors.Join(err, perr)
+	}
+	return err
+}
+
+// Report publishes an event of a job.
+func (s *Stage) Report(ctx context.Context, e *millracev1.Event) error {
+	subject := s.broker.Subjects().Events(e.GetPosition().GetJob())
+	if err := s.Publish(ctx, subject, nuid.Next(), e); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+func (s *Stage) event(ctx context.Context, pos *millracev1.Position, err error) *millracev1.Event {
+	e := &millracev1.Event{
+		Position: pos, Stage: s.name, Class: millracev1.Event_CLASS_TRANSIENT,
+		Error: "error", Reason: err.Error(), Time: time.Now().UnixNano(),
+	}
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		e.TraceId = span.TraceID().String()
+	}
+	if couch.Classify(err) == couch.Permanent {
+		e.Class = millracev1.Event_CLASS_PERMANENT
+	}
+	var answer *couch.HTTPError
+	if errors.As(err, &answer) {
+		e.Status, e.Error = int32(answer.Status), answer.Err
+		e.RetryAfterMs = answer.RetryAfter.Milliseconds()
+	}
+	return e
+}

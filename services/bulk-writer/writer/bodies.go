@@ -1,0 +1,87 @@
+package writer
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// bodyReader reads what a part refers to from BODIES.
+type bodyReader struct {
+	broker *broker.Broker
+	prefix string // of the messages' ids
+}
+
+// read returns the bytes of one message. It is [broker.ErrGone] when the message
+// is not there any more, or another one is: sequences begin anew when the broker's
+// disk is lost.
+func (r *bodyReader) read(ctx context.Context, ref *millracev1.BodyRef) ([]byte, error) {
+	e, err := r.broker.GetEntry(ctx, r.broker.Streams().Bodies, ref.Sequence)
+	if err != nil {
+		return nil, fmt.Errorf("read body: %w", err)
+	}
+	if want := fmt.Sprintf("%s.%d", r.prefix, ref.Number); e.Header.Get(jetstream.MsgIDHeader) != want {
+		return nil, fmt.Errorf("read body %d: another message stands there: %w", ref.Sequence, broker.ErrGone)
+	}
+	var m millracev1.Bodies
+	if err := proto.Unmarshal(e.Data, &m); err != nil {
+		return nil, fmt.Errorf("read body %d: %w", ref.Sequence, err)
+	}
+	return m.Docs, nil
+}
+
+// documents reads the documents of one message; they share its memory.
+func (r *bodyReader) documents(ctx context.Context, ref *millracev1.BodyRef) ([]document, error) {
+	body, err := r.read(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	docs := make([]document, len(ref.Docs))
+	for i, d := range ref.Docs {
+		end := uint64(d.Offset) + uint64(d.Length)
+		if end > uint64(len(body)) {
+			return nil, fmt.Errorf("body %d: document %d ends at byte %d of %d", ref.Sequence, i, end, len(body))
+		}
+		docs[i] = document{d, body[d.Offset:end:end]}
+	}
+	return docs, nil
+}
+
+// content returns an attachment's bytes as a stream that holds one chunk at a
+// time (invariant 5).
+func (r *bodyReader) content(ctx context.Context, a *millracev1.AttachmentRef) io.ReadCloser {
+	return &chunkReader{ctx: ctx, bodies: r, chunks: a.Chunks}
+}
+
+// chunkReader is one reading of an attachment. It lives as long as the request
+// that it is the body of, whose context it keeps.
+type chunkReader struct {
+	ctx    context.Context
+	bodies *bodyReader
+	chunks []*millracev1.BodyRef
+	rest   []byte
+}
+
+func (r *chunkReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		if len(r.chunks) == 0 {
+			return 0, io.EOF
+		}
+		chunk, err := r.bodies.read(r.ctx, r.chunks[0])
+		if err != nil {
+			return 0, err
+		}
+		r.rest, r.chunks = chunk, r.chunks[1:]
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+func (r *chunkReader) Close() error { return nil }

@@ -1,0 +1,51 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"millrace/pkg/couch"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// uploader is what of a couch.DB a document with attachments needs.
+type uploader interface {
+	PutMultipart(ctx context.Context, id string, doc []byte, atts []couch.Upload) error
+}
+
+// multipart writes one document with its attachments in their stored encoding.
+func (a *apply) multipart(ctx context.Context, db uploader, bodies *bodyReader, m *millracev1.MultipartDoc) error {
+	docs, err := bodies.documents(ctx, m.Doc)
+	if err != nil {
+		return err
+	}
+	if len(docs) != 1 {
+		return fmt.Errorf("body %d: %d documents where one with attachments was expected", m.Doc.Sequence, len(docs))
+	}
+	d, size := docs[0], uint64(len(docs[0].bytes))
+	uploads := make([]couch.Upload, len(m.Attachments))
+	for i, att := range m.Attachments {
+		uploads[i] = couch.Upload{
+			Name: att.Name, ContentType: att.ContentType, Encoding: att.Encoding, Length: int64(att.Length),
+			Open: func() (io.ReadCloser, error) { return bodies.content(ctx, att), nil },
+		}
+		size += att.Length
+	}
+	err = db.PutMultipart(ctx, d.ref.Id, d.bytes, uploads)
+	var answer *couch.HTTPError
+	switch {
+	case err == nil:
+		a.written++
+		a.bytes += size
+		return nil
+	case !errors.As(err, &answer) || couch.Classify(err) != couch.PerDocument:
+		return err
+	case answer.Status == http.StatusPreconditionFailed && d.ref.Stubs:
+		return errMissingStub
+	}
+	a.reject(d, answer)
+	return nil
+}

@@ -1,0 +1,150 @@
+// Package writer is the stage that applies fetched revisions to a target. It
+// speaks to targets only (invariant 3).
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/couch"
+	"millrace/pkg/directory"
+	"millrace/pkg/endpoint"
+	"millrace/pkg/stage"
+	"millrace/pkg/telemetry"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// Name of the stage, in events, traces and logs.
+const Name = "bulk-writer"
+
+// Service writes to targets. Any number of instances may run.
+type Service struct {
+	stage *stage.Stage
+	jobs  *directory.Jobs
+	pool  *endpoint.Pool
+}
+
+// New registers the stage's handler; the stage's Run starts it.
+func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool) (*Service, error) {
+	svc := &Service{stage: s, jobs: jobs, pool: pool}
+	in := stage.Input{
+		Stream: s.Broker().Streams().Write, Filter: s.Broker().Subjects().Write(s.Site(), broker.Any),
+		Durable: Name + "-" + s.Site(), InFlight: 16,
+	}
+	return svc, stage.Consume(s, in, svc.handle)
+}
+
+// handle writes one part of a batch. It is done only when every document of the
+// part is durable at the target or recorded as rejected (invariant 1).
+func (svc *Service) handle(ctx context.Context, b *millracev1.WriteBatch) error {
+	job, err := svc.jobs.Active(ctx, b.Position)
+	if err != nil {
+		return err
+	}
+	db, err := svc.pool.DB(ctx, job.Target)
+	if err != nil {
+		return svc.stage.Fail(ctx, b.Position, err)
+	}
+	a := &apply{db: db}
+	err = svc.apply(ctx, a, db, b)
+	switch {
+	case errors.Is(err, errMissingStub):
+		return svc.refetch(ctx, job, b, true)
+	case errors.Is(err, broker.ErrGone):
+		return svc.refetch(ctx, job, b, false)
+	case err != nil:
+		return svc.stage.Fail(ctx, b.Position, fmt.Errorf("write to target: %w", err))
+	}
+	trace.SpanFromContext(ctx).SetAttributes(telemetry.Docs(int(a.written)), telemetry.Bytes(int64(a.bytes)))
+	return svc.done(ctx, job, b, a)
+}
+
+func (svc *Service) apply(ctx context.Context, a *apply, db *couch.DB, b *millracev1.WriteBatch) error {
+	bodies := &bodyReader{broker: svc.stage.Broker(), prefix: b.BodyPrefix}
+	for _, ref := range b.Bodies {
+		docs, err := bodies.documents(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if err := a.all(ctx, docs); err != nil {
+			return err
+		}
+	}
+	for _, m := range b.Multiparts {
+		if err := a.multipart(ctx, db, bodies, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refetch asks for the part again: its bodies are gone from BODIES, or the target
+// lacks what its stubs refer to. What comes of it is the same part.
+func (svc *Service) refetch(ctx context.Context, job *millracev1.Job, b *millracev1.WriteBatch, full bool) error {
+	docs := make(map[string]*millracev1.MissingDoc)
+	out := &millracev1.MissingBatch{
+		Position: b.Position, Part: b.Part, FullAttachments: full,
+		// What was read counts when it is read again.
+		Counters: &millracev1.Counters{
+			MissingChecked: b.GetCounters().GetMissingChecked(), MissingFound: b.GetCounters().GetMissingFound(),
+		},
+	}
+	add := func(id, rev string) {
+		d := docs[id]
+		if d == nil {
+			d = &millracev1.MissingDoc{Id: id}
+			docs[id], out.Docs = d, append(out.Docs, d)
+		}
+		d.Revs = append(d.Revs, rev)
+	}
+	for _, ref := range b.Bodies {
+		for _, d := range ref.Docs {
+			add(d.Id, d.Rev)
+		}
+	}
+	for _, m := range b.Multiparts {
+		for _, d := range m.Doc.Docs {
+			add(d.Id, d.Rev)
+		}
+	}
+	for _, r := range b.Rejected {
+		add(r.Id, r.Rev)
+	}
+	again := "gone"
+	if full {
+		again = "full"
+	}
+	id := fmt.Sprintf("%s.%s.%d", stage.PartID(b.Position, b.Part), again, stage.Sequence(ctx))
+	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Missing(job.SourceSite, job.Id), id, out)
+}
+
+// done records what was rejected and then that the part is done.
+func (svc *Service) done(ctx context.Context, job *millracev1.Job, b *millracev1.WriteBatch, a *apply) error {
+	rejected := append(b.Rejected, a.rejected...)
+	subjects := svc.stage.Broker().Subjects()
+	for _, r := range rejected {
+		r.Position, r.Time = b.Position, time.Now().UnixNano()
+		if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+			r.TraceId = span.TraceID().String()
+		}
+		id := fmt.Sprintf("%s.%s.%s", stage.BatchID(b.Position), r.Id, r.Rev)
+		if err := svc.stage.Publish(ctx, subjects.Failures(job.Id), broker.Token(id), r); err != nil {
+			return err
+		}
+	}
+	counters := &millracev1.Counters{}
+	if b.Counters != nil {
+		proto.Merge(counters, b.Counters)
+	}
+	counters.DocsWritten += a.written
+	counters.BytesWritten += a.bytes
+	counters.DocWriteFailures += uint64(len(rejected))
+	done := &millracev1.Done{Position: b.Position, Part: b.Part, Counters: counters}
+	return svc.stage.Publish(ctx, subjects.Done(job.Id), stage.PartID(b.Position, b.Part), done)
+}

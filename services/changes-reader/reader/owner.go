@@ -1,0 +1,174 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/couch"
+	"millrace/pkg/stage"
+	"millrace/pkg/telemetry"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+const (
+	// defaultBatchRows is CouchDB's worker_batch_size.
+	defaultBatchRows = 500
+	// defaultWindow is how many batches a reader is ahead of the selector at most.
+	defaultWindow = 32
+	// heartbeat is how often a quiet source says that it is there.
+	heartbeat = 10 * time.Second
+	// readAgain is the wait before a feed is read again that could not be read.
+	readAgain, readAgainMax = 250 * time.Millisecond, 30 * time.Second
+)
+
+// ownership is the reading of one feed by this process, under its lease.
+type ownership struct {
+	svc   *Service
+	feed  *millracev1.Feed
+	log   *broker.Appender
+	tail  *tail
+	batch *batcher
+}
+
+// own reads the feed until ctx ends, the lease is lost, or a finite feed has been
+// read to its end.
+func (svc *Service) own(ctx context.Context, f *millracev1.Feed, epoch uint64) error {
+	subjects := svc.stage.Broker().Subjects()
+	log, err := svc.stage.Broker().NewAppender(ctx, subjects.Changes(f.Id), subjects.Owner(f.Id), epoch)
+	if err != nil {
+		return fmt.Errorf("mark the feed as owned: %w", err)
+	}
+	o := &ownership{svc: svc, feed: f, log: log, batch: &batcher{
+		feed: f.Id, epoch: epoch, roster: func() uint64 { return svc.feeds.Revision(f.Id) },
+		reached: couch.NullSeq(),
+	}}
+	if f.BatchRows == 0 {
+		f.BatchRows = defaultBatchRows
+	}
+	o.tail = newTail(svc.stage.Broker(), subjects.Routed(f.Id), uint64(max(f.Window, 1)))
+	if f.Window == 0 {
+		o.tail.window = defaultWindow
+	}
+	ended, err := o.resume(ctx)
+	if err != nil || ended {
+		return err
+	}
+	return o.read(ctx)
+}
+
+// resume finds out where the feed's last owner got to. It is the log that says
+// so: since the marker was set, the old owner's batches are refused.
+func (o *ownership) resume(ctx context.Context) (ended bool, err error) {
+	since, err := couch.ParseSeq(o.feed.Since)
+	if err != nil {
+		return false, fmt.Errorf("feed %s: since: %w", o.feed.Id, err)
+	}
+	o.batch.known = since
+	last, err := o.log.LastAppended(ctx)
+	if errors.Is(err, broker.ErrGone) {
+		return false, nil // a new feed
+	}
+	if err != nil {
+		return false, fmt.Errorf("find the end of the feed's log: %w", err)
+	}
+	b := &millracev1.ChangesBatch{}
+	if err := proto.Unmarshal(last.Data, b); err != nil {
+		return false, fmt.Errorf("read the end of the feed's log: %w", err)
+	}
+	if o.batch.known, err = couch.ParseSeq(b.KnownSeq); err != nil {
+		return false, fmt.Errorf("read the end of the feed's log: %w", err)
+	}
+	o.batch.ordinal = b.Ordinal
+	return b.End, nil
+}
+
+// read reads the source and goes on after every failure: at once after a cut
+// line, with growing waits while the source is away. What the jobs of the feed have
+// to know is reported.
+func (o *ownership) read(ctx context.Context) error {
+	delay := readAgain
+	for {
+		before := o.batch.ordinal
+		err := o.pass(ctx)
+		switch {
+		case err == nil && !o.feed.Live:
+			return o.log.Flush(ctx)
+		case errors.Is(err, broker.ErrFenced) || ctx.Err() != nil:
+			return err
+		}
+		if o.batch.ordinal > before {
+			delay = readAgain
+		}
+		if err == nil || (isCut(err) && o.batch.ordinal > before) {
+			continue
+		}
+		o.report(ctx, err)
+		if err := wait(ctx, delay); err != nil {
+			return err
+		}
+		delay = min(2*delay, readAgainMax)
+	}
+}
+
+// pass reads the source once: a live feed catches up first, which costs the
+// source half of what following costs, and then follows.
+func (o *ownership) pass(ctx context.Context) error {
+	db, err := o.svc.pool.DB(ctx, o.feed.Source)
+	if err != nil {
+		return err
+	}
+	p := &pass{db: db, feed: o.feed, batcher: o.batch, sink: o}
+	if err := p.finite(ctx, !o.feed.Live); err != nil || !o.feed.Live {
+		return err
+	}
+	return p.live(ctx, heartbeat)
+}
+
+// publish appends a batch to the feed's log. A batch is one trace, which begins here.
+func (o *ownership) publish(ctx context.Context, b *millracev1.ChangesBatch) error {
+	if err := o.tail.room(ctx, b.Ordinal); err != nil {
+		return err
+	}
+	ctx, span := o.svc.stage.Tracer().Start(ctx, Name, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindProducer))
+	defer span.End()
+	ctx = telemetry.WithScope(ctx, telemetry.Scope{Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal})
+	span.SetAttributes(telemetry.Rows(len(b.Rows)))
+	msg, err := stage.NewMessage(ctx, fmt.Sprintf("%s.%d.%d", b.Feed, b.Epoch, b.Ordinal), b)
+	if err != nil {
+		return err
+	}
+	err = o.log.Append(ctx, msg)
+	telemetry.RecordError(span, err)
+	return err
+}
+
+// report tells every job of the feed that the source cannot be read.
+func (o *ownership) report(ctx context.Context, err error) {
+	o.svc.stage.Log().WarnContext(ctx, "source cannot be read", "feed", o.feed.Id, "error", err)
+	current, _, ok := o.svc.feeds.Get(o.feed.Id)
+	if !ok {
+		return
+	}
+	for _, entry := range current.Roster {
+		pos := &millracev1.Position{Job: entry.Job, Run: entry.Run, Feed: o.feed.Id, Epoch: o.batch.epoch}
+		// The error is reported and the reading goes on: the replicator decides.
+		_ = o.svc.stage.Fail(ctx, pos, fmt.Errorf("read changes: %w", err))
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

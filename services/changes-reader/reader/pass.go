@@ -1,0 +1,133 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"millrace/pkg/couch"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// manyRows is the limit with which a pass asks for all rows. CouchDB's own default
+// is about as much.
+const manyRows = 1_000_000_000_000
+
+// sink is where a pass's batches go, in order. It waits while too many are on
+// their way.
+type sink interface {
+	publish(ctx context.Context, b *millracev1.ChangesBatch) error
+}
+
+// source is what of a couch.DB a pass uses.
+type source interface {
+	Changes(ctx context.Context, o couch.ChangesOptions) (*couch.Changes, error)
+}
+
+// pass reads a feed and cuts it into batches.
+type pass struct {
+	db      source
+	feed    *millracev1.Feed
+	batcher *batcher
+	sink    sink
+}
+
+// options are the parameters that both kinds of pass share.
+func (p *pass) options() couch.ChangesOptions {
+	o := couch.ChangesOptions{Since: p.batcher.known, Style: couch.Style(p.feed.Style)}
+	if p.feed.FilterDocIds {
+		o.DocIDs = append([]string{}, p.feed.DocIds...)
+	}
+	return o
+}
+
+// finite reads from the last known seq to the end of the database, and ends with
+// the seq that the server names as the last, which in a filtered feed is past the
+// rows that did not match.
+//
+// The server is asked for one seq a batch: computing them is half its work. A
+// row i has one where limit - i is a multiple of the interval, so the limit is chosen
+// such that batches end on one (DESIGN section 5).
+func (p *pass) finite(ctx context.Context, mark bool) error {
+	o := p.options()
+	size := int(p.feed.BatchRows)
+	if !p.feed.FilterDocIds {
+		o.SeqInterval, o.Limit = size, manyRows/size*size-1
+	}
+	changes, err := p.db.Changes(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer changes.Close() //nolint:errcheck // nothing is written
+	for {
+		row, err := changes.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			p.batcher.drop()
+			return err
+		}
+		p.batcher.add(row)
+		if len(p.batcher.rows) >= size {
+			if err := p.send(ctx, false, -1); err != nil {
+				return err
+			}
+		}
+	}
+	if last := changes.LastSeq(); !last.IsNull() {
+		p.batcher.reached = last
+	}
+	if !mark && len(p.batcher.rows) == 0 && p.batcher.reached == p.batcher.known {
+		return nil // nothing new: a live feed has nothing to say
+	}
+	return p.send(ctx, mark, max(0, changes.Pending()))
+}
+
+// live follows the database. A batch is as large as what has arrived: in a quiet
+// feed every row is sent at once, in a busy one rows gather while others are
+// published (DESIGN section 3).
+func (p *pass) live(ctx context.Context, heartbeat time.Duration) error {
+	o := p.options()
+	o.Feed, o.Heartbeat = couch.FeedContinuous, heartbeat
+	changes, err := p.db.Changes(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer changes.Close() //nolint:errcheck // nothing is written
+	for {
+		row, err := changes.Next()
+		if err == io.EOF { // the server ends the feed, regularly
+			p.batcher.reached = changes.LastSeq()
+			if p.batcher.reached.IsNull() || p.batcher.reached == p.batcher.known {
+				p.batcher.drop()
+				return nil
+			}
+			return p.send(ctx, false, -1)
+		}
+		if err != nil {
+			p.batcher.drop()
+			return err
+		}
+		p.batcher.add(row)
+		if len(p.batcher.rows) >= int(p.feed.BatchRows) || !changes.Ready() {
+			if err := p.send(ctx, false, -1); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (p *pass) send(ctx context.Context, end bool, pending int64) error {
+	b, err := p.batcher.batch(end, pending)
+	if err != nil {
+		return fmt.Errorf("close batch: %w", err)
+	}
+	return p.sink.publish(ctx, b)
+}
+
+// isCut reports whether the feed broke after it had begun: reading goes on from
+// the last known seq at once.
+func isCut(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }

@@ -1,0 +1,67 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+const (
+	askRouted    = 2 * time.Millisecond
+	askRoutedMax = 100 * time.Millisecond
+)
+
+// tail keeps a reader a bounded number of batches ahead of the fastest of its
+// jobs (invariant 5). How far that is, the log of routed batches says; it is looked
+// at only when the window is used up, so that an idle feed costs nothing.
+type tail struct {
+	broker  *broker.Broker
+	subject string
+	window  uint64
+	routed  uint64
+}
+
+func newTail(b *broker.Broker, subject string, window uint64) *tail {
+	return &tail{broker: b, subject: subject, window: window}
+}
+
+// room waits until the batch with this ordinal may be published.
+func (t *tail) room(ctx context.Context, ordinal uint64) error {
+	for delay := askRouted; ordinal > t.routed+t.window; {
+		before := t.routed
+		if err := t.look(ctx); err != nil {
+			return err
+		}
+		if t.routed > before {
+			delay = askRouted
+			continue
+		}
+		if err := wait(ctx, delay); err != nil {
+			return err
+		}
+		delay = min(2*delay, askRoutedMax)
+	}
+	return nil
+}
+
+func (t *tail) look(ctx context.Context) error {
+	last, err := t.broker.Last(ctx, t.broker.Streams().Routed, t.subject)
+	if errors.Is(err, broker.ErrGone) {
+		return nil // nothing is routed yet
+	}
+	if err != nil {
+		return fmt.Errorf("read how far the feed is routed: %w", err)
+	}
+	var r millracev1.Routed
+	if err := proto.Unmarshal(last.Data, &r); err != nil {
+		return fmt.Errorf("read how far the feed is routed: %w", err)
+	}
+	t.routed = max(t.routed, r.Ordinal)
+	return nil
+}

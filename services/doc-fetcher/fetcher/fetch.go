@@ -1,0 +1,249 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"millrace/pkg/couch"
+	"millrace/pkg/rawdoc"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+const (
+	// inlineLimit is how many bytes of attachments, as stored, are asked for in one
+	// _bulk_get, and how large those of a document may be to travel inside it.
+	// In Base64 a third more is in memory at once (invariant 5).
+	inlineLimit = 1 << 20
+	// missingRetries is how often a revision that the source does not find is
+	// asked for again: a shard may not have it yet.
+	missingRetries = 2
+)
+
+// fetch is the fetching of one batch.
+type fetch struct {
+	db     *couch.DB
+	packer *packer
+	// retryDelay precedes asking again for what was missing; CouchDB's
+	// missing_doc_retry_msec, 2 s.
+	retryDelay time.Duration
+	// full fetches all attachments, whatever the target has.
+	full bool
+	// singly asks for every document alone: use_bulk_get is false, or the source
+	// has no _bulk_get.
+	singly bool
+}
+
+// want is a revision to be fetched.
+type want struct {
+	id, rev   string
+	ancestors []string
+	meta      rawdoc.Meta
+}
+
+func wanted(b *millracev1.MissingBatch) []want {
+	var out []want
+	for _, d := range b.Docs {
+		for _, rev := range d.Revs {
+			out = append(out, want{id: d.Id, rev: rev, ancestors: d.PossibleAncestors})
+		}
+	}
+	return out
+}
+
+// run fetches all that is wanted and packs it.
+func (f *fetch) run(ctx context.Context, wants []want) error {
+	if f.singly {
+		return f.each(ctx, wants)
+	}
+	var attached, absent []want
+	for attempt := 0; len(wants) > 0; attempt++ {
+		a, missing, err := f.bulk(ctx, wants)
+		if unsupported(err) {
+			return f.each(ctx, wants)
+		}
+		if err != nil {
+			return err
+		}
+		attached = append(attached, a...)
+		if attempt == missingRetries {
+			absent = missing
+			break
+		}
+		wants = missing
+		if len(wants) > 0 {
+			if err := sleep(ctx, f.retryDelay); err != nil {
+				return err
+			}
+		}
+	}
+	if err := f.attachments(ctx, attached); err != nil {
+		return err
+	}
+	return f.each(ctx, absent)
+}
+
+// unsupported reports whether the source answers _bulk_get as one that has none.
+func unsupported(err error) bool {
+	var answer *couch.HTTPError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.Status {
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// bulk asks for documents without the content of their attachments. It packs those
+// that have none, and returns the others and what the source did not find.
+func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []want, err error) {
+	results, err := f.db.BulkGet(ctx, requests(wants, false), couch.BulkGetOptions{Revs: true, Latest: true, AttEncodingInfo: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer results.Close()
+	f.packer.counters.BulkGetAttempts += uint64(len(wants))
+	for {
+		item, err := results.Next()
+		if err == io.EOF {
+			return attached, missing, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if item.Result >= len(wants) {
+			return nil, nil, fmt.Errorf("_bulk_get answered more results than it was asked for (%d)", len(wants))
+		}
+		asked := wants[item.Result]
+		switch {
+		case item.Doc == nil:
+			missing = append(missing, asked)
+		case !f.packer.fresh(item.Meta.ID, item.Meta.Rev):
+		case len(item.Meta.Attachments) > 0:
+			attached = append(attached, want{item.Meta.ID, item.Meta.Rev, asked.ancestors, item.Meta})
+		default:
+			f.packer.counters.BulkGetDocs++
+			if err := f.packer.add(ctx, item.Meta.ID, item.Meta.Rev, item.Doc, false); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+}
+
+// requests asks for revisions; with since, attachments that the target has in an
+// ancestor are left out.
+func requests(wants []want, since bool) []couch.BulkGetRequest {
+	out := make([]couch.BulkGetRequest, len(wants))
+	for i, w := range wants {
+		out[i] = couch.BulkGetRequest{ID: w.id, Rev: w.rev}
+		if since {
+			out[i].AttsSince = w.ancestors
+		}
+	}
+	return out
+}
+
+// attachments fetches documents with their attachments: those that come out
+// faithful inline in groups, the others one by one.
+func (f *fetch) attachments(ctx context.Context, wants []want) error {
+	var group, single []want
+	size := int64(0)
+	for _, w := range wants {
+		bytes, ok := inlineable(w.meta)
+		if !ok {
+			single = append(single, w)
+			continue
+		}
+		if len(group) > 0 && size+bytes > inlineLimit {
+			if err := f.inline(ctx, group); err != nil {
+				return err
+			}
+			group, size = nil, 0
+		}
+		group, size = append(group, w), size+bytes
+	}
+	if len(group) > 0 {
+		if err := f.inline(ctx, group); err != nil {
+			return err
+		}
+	}
+	return f.each(ctx, single)
+}
+
+// inlineable reports whether the document's attachments come out of the target
+// as they are at the source when they travel inside it, and their size. What is stored
+// gzipped does not: the server cannot tell what a client uploaded
+// gzipped from what it compressed itself, and _bulk_docs would compress anew (DESIGN section 5).
+func inlineable(m rawdoc.Meta) (bytes int64, ok bool) {
+	for _, a := range m.Attachments {
+		if a.Encoding != "" && a.Encoding != "identity" {
+			return 0, false
+		}
+		bytes += a.Length
+	}
+	return bytes, bytes <= inlineLimit
+}
+
+// inline asks for documents with their attachments inside. What has vanished
+// since is asked for singly.
+func (f *fetch) inline(ctx context.Context, wants []want) error {
+	results, err := f.db.BulkGet(ctx, requests(wants, !f.full), couch.BulkGetOptions{Revs: true, Latest: true, Attachments: true})
+	if err != nil {
+		return err
+	}
+	defer results.Close()
+	var rest []want
+	for {
+		item, err := results.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if item.Result >= len(wants) {
+			return fmt.Errorf("_bulk_get answered more results than it was asked for (%d)", len(wants))
+		}
+		asked := wants[item.Result]
+		switch {
+		case item.Doc == nil:
+			rest = append(rest, asked)
+			continue
+		case item.Meta.Rev != asked.rev:
+			// A newer leaf since it was looked at: its attachments may not be
+			// fit to travel inline.
+			rest = append(rest, want{item.Meta.ID, item.Meta.Rev, asked.ancestors, item.Meta})
+			continue
+		}
+		f.packer.counters.BulkGetDocs++
+		if err := f.packer.add(ctx, item.Meta.ID, item.Meta.Rev, item.Doc, hasStubs(item.Meta)); err != nil {
+			return err
+		}
+	}
+	return f.each(ctx, rest)
+}
+
+func hasStubs(m rawdoc.Meta) bool {
+	for _, a := range m.Attachments {
+		if a.Stub {
+			return true
+		}
+	}
+	return false
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

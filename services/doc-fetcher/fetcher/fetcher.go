@@ -1,0 +1,84 @@
+// Package fetcher is the stage that reads missing revisions from a source and
+// publishes their bodies once, and to each job a small message that refers to
+// them. It speaks to sources only (invariant 3).
+package fetcher
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nuid"
+	"go.opentelemetry.io/otel/trace"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/directory"
+	"millrace/pkg/endpoint"
+	"millrace/pkg/stage"
+	"millrace/pkg/telemetry"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// Name of the stage, in events, traces and logs.
+const Name = "doc-fetcher"
+
+// DefaultRetryDelay is CouchDB's missing_doc_retry_msec.
+const DefaultRetryDelay = 2 * time.Second
+
+// Service fetches from sources. Any number of instances may run.
+type Service struct {
+	stage      *stage.Stage
+	jobs       *directory.Jobs
+	pool       *endpoint.Pool
+	retryDelay time.Duration
+}
+
+// New registers the stage's handler; the stage's Run starts it. Revisions that the
+// source does not find are asked for again after retryDelay.
+func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool, retryDelay time.Duration) (*Service, error) {
+	svc := &Service{stage: s, jobs: jobs, pool: pool, retryDelay: retryDelay}
+	in := stage.Input{
+		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Missing(s.Site(), broker.Any),
+		Durable: Name + "-" + s.Site(), InFlight: 16,
+	}
+	return svc, stage.Consume(s, in, svc.handle)
+}
+
+// handle fetches one batch, or one part of a batch again.
+func (svc *Service) handle(ctx context.Context, b *millracev1.MissingBatch) error {
+	job, err := svc.jobs.Active(ctx, b.Position)
+	if err != nil {
+		return err
+	}
+	db, err := svc.pool.DB(ctx, job.Source)
+	if err != nil {
+		return svc.stage.Fail(ctx, b.Position, err)
+	}
+	p := newPacker(&publishing{svc: svc, job: job}, b, nuid.Next())
+	f := &fetch{
+		db: db, packer: p, retryDelay: svc.retryDelay, full: b.FullAttachments,
+		singly: job.GetTuning() != nil && !job.Tuning.UseBulkGet,
+	}
+	if err := f.run(ctx, wanted(b)); err != nil {
+		return svc.stage.Fail(ctx, b.Position, fmt.Errorf("read documents: %w", err))
+	}
+	trace.SpanFromContext(ctx).SetAttributes(telemetry.Docs(len(p.seen)))
+	return p.finish(ctx)
+}
+
+// publishing is the outlet of a batch.
+type publishing struct {
+	svc *Service
+	job *millracev1.Job
+}
+
+func (o *publishing) body(ctx context.Context, id string, payload []byte) (future, error) {
+	subject := o.svc.stage.Broker().Subjects().Bodies(o.job.Feed)
+	return o.svc.stage.Publisher().PublishAsync(ctx, subject, payload, broker.MsgID(id))
+}
+
+func (o *publishing) part(ctx context.Context, p *millracev1.WriteBatch) error {
+	subject := o.svc.stage.Broker().Subjects().Write(o.job.TargetSite, o.job.Id)
+	// A batch that is delivered twice is fetched twice, under another attempt.
+	return o.svc.stage.Publish(ctx, subject, stage.PartID(p.Position, p.Part)+"."+p.BodyPrefix, p)
+}

@@ -1,0 +1,198 @@
+package fetcher
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+const (
+	// bodyBytes is how full a message of BODIES gets: DESIGN section 3 aims at 256-512 KB,
+	// where JetStream's cost per byte is flat.
+	bodyBytes = 448 << 10
+	// partBytes is how many bytes of bodies a part refers to. It bounds what a job
+	// that is slow to write holds of BODIES (invariant 5).
+	partBytes = 4 << 20
+)
+
+// future is a message of BODIES on its way into the stream; Wait returns its sequence.
+type future interface {
+	Wait(ctx context.Context) (uint64, error)
+}
+
+// outlet is where a packer's messages go.
+type outlet interface {
+	// body publishes a message of BODIES under an id; it waits while too much is in
+	// flight.
+	body(ctx context.Context, id string, payload []byte) (future, error)
+	// part publishes a part of the batch; it waits while the job has too many.
+	part(ctx context.Context, p *millracev1.WriteBatch) error
+}
+
+// packer puts documents into messages of BODIES, and references to them into
+// parts. A part is published when it is full, before the rest of the batch is
+// fetched, so that a batch of any size passes in bounded memory.
+type packer struct {
+	out      outlet
+	position *millracev1.Position
+	attempt  string
+	// whole is set when exactly one part is to come of it: a part fetched again.
+	whole *millracev1.Part
+
+	seen     map[revision]struct{}
+	body     []byte // documents joined with commas, not yet published
+	refs     []*millracev1.DocRef
+	pending  []pendingRef
+	bytes    int
+	bodies   uint32 // messages of BODIES so far
+	number   uint32 // of the part
+	open     *millracev1.WriteBatch
+	counters *millracev1.Counters
+}
+
+type revision struct{ id, rev string }
+
+// pendingRef is a reference whose stream sequence is not known yet.
+type pendingRef struct {
+	ref    *millracev1.BodyRef
+	future future
+}
+
+func newPacker(out outlet, b *millracev1.MissingBatch, attempt string) *packer {
+	p := &packer{
+		out: out, position: b.Position, attempt: attempt, whole: b.Part,
+		seen: map[revision]struct{}{}, counters: &millracev1.Counters{},
+	}
+	if b.Counters != nil {
+		proto.Merge(p.counters, b.Counters)
+	}
+	p.reset()
+	return p
+}
+
+func (p *packer) reset() {
+	p.open, p.bytes = &millracev1.WriteBatch{Position: p.position, BodyPrefix: p.attempt}, 0
+}
+
+// fresh reports whether the revision was not packed yet, and marks it. A source
+// asked for an ancestor and its leaf returns the leaf twice.
+func (p *packer) fresh(id, rev string) bool {
+	r := revision{id, rev}
+	if _, there := p.seen[r]; there {
+		return false
+	}
+	p.seen[r] = struct{}{}
+	return true
+}
+
+// add packs one document for _bulk_docs.
+func (p *packer) add(ctx context.Context, id, rev string, doc []byte, stubs bool) error {
+	if len(p.body) > 0 && len(p.body)+1+len(doc) > bodyBytes {
+		if err := p.flushBody(ctx); err != nil {
+			return err
+		}
+	}
+	if len(p.body) > 0 {
+		p.body = append(p.body, ',')
+	}
+	offset := len(p.body)
+	p.body = append(p.body, doc...)
+	p.refs = append(p.refs, &millracev1.DocRef{
+		Id: id, Rev: rev, Offset: uint32(offset), Length: uint32(len(doc)), Stubs: stubs,
+	})
+	p.counters.DocsRead++
+	return p.roll(ctx)
+}
+
+// publishBody puts bytes into a message of their own.
+func (p *packer) publishBody(ctx context.Context, docs []byte) (*millracev1.BodyRef, error) {
+	p.bodies++
+	f, err := p.out.body(ctx, fmt.Sprintf("%s.%d", p.attempt, p.bodies), wrap(docs))
+	if err != nil {
+		return nil, fmt.Errorf("publish bodies: %w", err)
+	}
+	ref := &millracev1.BodyRef{Number: p.bodies}
+	p.pending = append(p.pending, pendingRef{ref, f})
+	p.bytes += len(docs)
+	return ref, nil
+}
+
+// addMultipart packs a document whose attachments keep their stored encoding; their
+// contents are in messages of their own already.
+func (p *packer) addMultipart(ctx context.Context, id, rev string, doc []byte, stubs bool, atts []*millracev1.AttachmentRef) error {
+	ref, err := p.publishBody(ctx, doc)
+	if err != nil {
+		return err
+	}
+	ref.Docs = []*millracev1.DocRef{{Id: id, Rev: rev, Length: uint32(len(doc)), Stubs: stubs}}
+	p.open.Multiparts = append(p.open.Multiparts, &millracev1.MultipartDoc{Doc: ref, Attachments: atts})
+	p.counters.DocsRead++
+	return p.roll(ctx)
+}
+
+// reject packs a revision that could not be fetched.
+func (p *packer) reject(r *millracev1.Rejection) {
+	r.Position, r.Stage = p.position, Name
+	p.open.Rejected = append(p.open.Rejected, r)
+}
+
+// roll publishes the part when it is full, unless it has to stay whole.
+func (p *packer) roll(ctx context.Context) error {
+	if p.bytes+len(p.body) < partBytes || p.whole != nil {
+		return nil
+	}
+	return p.publish(ctx, false)
+}
+
+// finish publishes the last part; it may be empty, which says that the batch has
+// nothing more to be done.
+func (p *packer) finish(ctx context.Context) error { return p.publish(ctx, true) }
+
+func (p *packer) publish(ctx context.Context, last bool) error {
+	if err := p.flushBody(ctx); err != nil {
+		return err
+	}
+	for _, ref := range p.pending {
+		sequence, err := ref.future.Wait(ctx)
+		if err != nil {
+			return fmt.Errorf("publish bodies: %w", err)
+		}
+		ref.ref.Sequence = sequence
+	}
+	p.pending = p.pending[:0]
+	p.number++
+	p.open.Part = &millracev1.Part{Attempt: p.attempt, Number: p.number, Last: last}
+	if p.whole != nil {
+		p.open.Part = p.whole
+	}
+	p.open.Counters, p.counters = p.counters, &millracev1.Counters{}
+	if err := p.out.part(ctx, p.open); err != nil {
+		return fmt.Errorf("publish part: %w", err)
+	}
+	p.reset()
+	return nil
+}
+
+func (p *packer) flushBody(ctx context.Context) error {
+	if len(p.refs) == 0 {
+		return nil
+	}
+	ref, err := p.publishBody(ctx, p.body)
+	if err != nil {
+		return err
+	}
+	ref.Docs = p.refs
+	p.open.Bodies = append(p.open.Bodies, ref)
+	p.body, p.refs = p.body[:0], nil
+	return nil
+}
+
+// wrap puts bytes into a message of BODIES. The result shares no memory with them.
+func wrap(docs []byte) []byte {
+	// Marshal of a single bytes field does not fail.
+	out, _ := proto.Marshal(&millracev1.Bodies{Docs: docs})
+	return out
+}

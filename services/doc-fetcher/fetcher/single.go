@@ -1,0 +1,137 @@
+package fetcher
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"millrace/pkg/couch"
+	"millrace/pkg/rawdoc"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// each asks for documents one by one, with their attachments in their stored
+// encoding. It is the way for documents that no other way keeps as they are, and
+// for what _bulk_get did not find.
+func (f *fetch) each(ctx context.Context, wants []want) error {
+	for _, w := range wants {
+		found, err := f.one(ctx, w)
+		if err != nil {
+			return err
+		}
+		if found {
+			continue
+		}
+		// A shard may not have got it yet, or it was compacted or purged away.
+		if err := sleep(ctx, f.retryDelay); err != nil {
+			return err
+		}
+		if found, err = f.one(ctx, w); err != nil {
+			return err
+		}
+		if !found {
+			f.packer.reject(&millracev1.Rejection{
+				Id: w.id, Rev: w.rev, Status: http.StatusNotFound, Error: "not_found",
+				Reason: "the source listed the revision and has it no more", Attempts: missingRetries + 1,
+			})
+		}
+	}
+	return nil
+}
+
+// one asks for one revision, or the leaves that descend from it, and packs what
+// comes. It reports whether anything did.
+func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
+	o := couch.OpenRevsOptions{Revs: true, Latest: true, Attachments: true}
+	if !f.full {
+		o.AttsSince = w.ancestors
+	}
+	revs, err := f.db.OpenRevs(ctx, w.id, []string{w.rev}, o)
+	if couch.IsNotFound(err) {
+		return false, nil // not a single leaf of the document is left
+	}
+	if err != nil {
+		return false, err
+	}
+	defer revs.Close() //nolint:errcheck // nothing is written
+	for {
+		rev, err := revs.Next()
+		if err == io.EOF {
+			return found, nil
+		}
+		if err != nil {
+			return found, err
+		}
+		if rev.Doc == nil {
+			continue
+		}
+		found = true
+		// The revision that was asked for has been marked when it was looked at.
+		if !f.packer.fresh(rev.Meta.ID, rev.Meta.Rev) && rev.Meta.Rev != w.rev {
+			continue
+		}
+		if err := f.take(ctx, rev); err != nil {
+			return found, err
+		}
+	}
+}
+
+// take packs a revision with the attachments that follow it.
+func (f *fetch) take(ctx context.Context, rev *couch.OpenRev) error {
+	m := rev.Meta
+	if !follows(m) {
+		return f.packer.add(ctx, m.ID, m.Rev, rev.Doc, hasStubs(m))
+	}
+	var atts []*millracev1.AttachmentRef
+	for {
+		a, err := rev.NextAttachment()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		ref, err := f.attachment(ctx, a)
+		if err != nil {
+			return fmt.Errorf("attachment %q of %q: %w", a.Name, m.ID, err)
+		}
+		atts = append(atts, ref)
+	}
+	return f.packer.addMultipart(ctx, m.ID, m.Rev, rev.Doc, hasStubs(m), atts)
+}
+
+func follows(m rawdoc.Meta) bool {
+	for _, a := range m.Attachments {
+		if a.Follows {
+			return true
+		}
+	}
+	return false
+}
+
+// attachment publishes an attachment's content in chunks, one of which is in
+// memory at a time (invariant 5).
+func (f *fetch) attachment(ctx context.Context, a *couch.FollowingAttachment) (*millracev1.AttachmentRef, error) {
+	out := &millracev1.AttachmentRef{
+		Name: a.Name, ContentType: a.ContentType, Encoding: a.Encoding, Length: uint64(a.StoredLength()),
+	}
+	chunk := make([]byte, bodyBytes)
+	for {
+		n, err := io.ReadFull(a, chunk)
+		if n > 0 {
+			ref, perr := f.packer.publishBody(ctx, chunk[:n])
+			if perr != nil {
+				return nil, perr
+			}
+			out.Chunks = append(out.Chunks, ref)
+		}
+		switch err {
+		case nil:
+		case io.EOF, io.ErrUnexpectedEOF: // a cut attachment fails with another error
+			return out, nil
+		default:
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"millrace/pkg/replication"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// lineInterval is how often progress is printed where it is not a terminal.
+const lineInterval = 5 * time.Second
+
+// display shows how a replication goes: a bar on a terminal, lines elsewhere, and a
+// summary in CouchDB's counters at the end.
+type display struct {
+	out, err    io.Writer
+	json, quiet bool
+	bar         bool
+	continuous  bool
+	began       time.Time
+	last        *millracev1.Status
+	lastLine    time.Time
+	state       string
+	reason      string
+	drawn       bool
+	totals      *millracev1.Counters
+	finished    bool
+	rate        rate
+}
+
+func newDisplay(cmd *cobra.Command, asJSON, quiet bool, job *millracev1.Job) *display {
+	now := time.Now()
+	return &display{
+		out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), json: asJSON, quiet: quiet,
+		bar: !asJSON && !quiet && isTerminal(os.Stderr), continuous: job.Continuous,
+		began: now, lastLine: now, last: &millracev1.Status{Total: -1},
+	}
+}
+
+// status takes in how the run goes.
+func (d *display) status(s *millracev1.Status) {
+	d.last = s
+	d.rate.add(time.Now(), s)
+	switch {
+	case d.quiet:
+	case d.json:
+		d.printJSON(d.progress("progress"))
+	case d.bar:
+		d.draw()
+	case time.Since(d.lastLine) >= lineInterval:
+		d.lastLine = time.Now()
+		fmt.Fprintln(d.err, d.text())
+	}
+}
+
+// job takes in the job's state.
+func (d *display) job(j *millracev1.Job) {
+	d.totals = j.Totals
+	if j.State == d.state && j.Reason == d.reason {
+		return
+	}
+	d.state, d.reason = j.State, j.Reason
+	if d.json && !d.quiet {
+		d.printJSON(map[string]any{
+			"type": "state", "state": j.State, "reason": j.Reason, "replication_id": j.ReplicationId,
+			"error_count": j.ErrorCount, "notes": j.Notes,
+		})
+		return
+	}
+	if j.State == string(replication.Crashing) && !d.quiet {
+		d.clear()
+		again := time.Until(time.Unix(0, j.RetryAt)).Round(100 * time.Millisecond)
+		fmt.Fprintf(d.err, "crashed (%d in a row): %s; next attempt in %s\n", j.ErrorCount, j.Reason, max(0, again))
+	}
+}
+
+func (d *display) completed(j *millracev1.Job) error {
+	d.finished, d.totals = true, j.Totals
+	if d.last.Session.GetDocWriteFailures() > 0 {
+		return &exitError{code: exitRejected}
+	}
+	return nil
+}
+
+// interrupted is the end of a replication that was told to stop: the regular one of a
+// continuous replication.
+func (d *display) interrupted() error {
+	if d.continuous {
+		return nil
+	}
+	return &exitError{code: exitInterrupted}
+}
+
+// progress is what --json prints.
+func (d *display) progress(kind string) map[string]any {
+	s := d.last
+	out := map[string]any{
+		"type": kind, "elapsed_ms": time.Since(d.began).Milliseconds(),
+		"changes_done": s.Rows, "changes_pending": nil,
+		"docs_per_second": round1(d.rate.docs), "bytes_per_second": int64(d.rate.bytes),
+	}
+	if s.Total >= 0 {
+		out["changes_pending"] = max(0, s.Total-int64(s.Rows))
+	}
+	for name, n := range counted(s.Session) {
+		out[name] = n
+	}
+	return out
+}
+
+// counted are CouchDB's counters under CouchDB's names.
+func counted(c *millracev1.Counters) map[string]uint64 {
+	return map[string]uint64{
+		"missing_checked": c.GetMissingChecked(), "missing_found": c.GetMissingFound(),
+		"docs_read": c.GetDocsRead(), "docs_written": c.GetDocsWritten(),
+		"doc_write_failures": c.GetDocWriteFailures(),
+		"bulk_get_docs":      c.GetBulkGetDocs(), "bulk_get_attempts": c.GetBulkGetAttempts(),
+		"bytes_written": c.GetBytesWritten(),
+	}
+}
+
+// done ends the bar.
+func (d *display) done() {
+	if d.drawn {
+		d.draw()
+		fmt.Fprintln(d.err)
+		d.drawn = false
+	}
+}
+
+// summary prints what this session did, in CouchDB's counters.
+func (d *display) summary() {
+	if d.json {
+		out := d.progress("summary")
+		out["ok"], out["state"] = d.finished || d.continuous, d.state
+		out["totals"] = counted(d.totals)
+		d.printJSON(out)
+		return
+	}
+	c := d.last.Session
+	fmt.Fprintf(d.out, "%s in %s: missing_checked %d, missing_found %d, docs_read %d, docs_written %d, doc_write_failures %d (%s)\n",
+		d.outcome(), time.Since(d.began).Round(10*time.Millisecond), c.GetMissingChecked(), c.GetMissingFound(),
+		c.GetDocsRead(), c.GetDocsWritten(), c.GetDocWriteFailures(), size(c.GetBytesWritten()))
+}
+
+func (d *display) outcome() string {
+	switch {
+	case d.finished:
+		return "completed"
+	case d.state == string(replication.Failed), d.state == string(replication.Crashing):
+		return d.state
+	default:
+		return "stopped"
+	}
+}
+
+func (d *display) printJSON(v any) {
+	line, err := json.Marshal(v)
+	if err == nil {
+		fmt.Fprintf(d.out, "%s\n", line)
+	}
+}

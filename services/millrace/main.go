@@ -1,0 +1,54 @@
+// The program millrace replicates CouchDB-protocol databases: every service of the
+// pipeline in one process, and the command line.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"millrace/pkg/service"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRootCommand()
+	err := root.ExecuteContext(ctx)
+	var code *exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		if code.err != nil {
+			fmt.Fprintf(os.Stderr, "millrace: %v\n", code.err)
+		}
+		return code.code
+	default: // cobra's own: unknown commands and flags
+		fmt.Fprintf(os.Stderr, "millrace: %v\nSee millrace --help.\n", err)
+		return exitUsage
+	}
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "millrace",
+		Short: "Replicate CouchDB-protocol databases through durable streams",
+		Long: `Millrace replicates databases that speak CouchDB's protocol (Apache CouchDB, IBM
+Cloudant, PouchDB Server) as a pipeline of services on NATS JetStream.
+
+` + exitCodes,
+		Version:       service.Version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(newReplicateCommand(), newVerifyCommand(), newServeCommand(), newBrokerCommand(), newDemoCommand())
+	return root
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"millrace/pkg/replication"
+	"millrace/pkg/service"
+	"millrace/services/millrace/node"
+	"millrace/services/replicator/replicator"
+)
+
+// replicateFlags are the command line of replicate.
+type replicateFlags struct {
+	config        service.Config
+	data, uuid    string
+	document      documentFlags
+	json, quiet   bool
+	netrc         string
+	retries       int
+	workers       int
+	stallInterval time.Duration
+}
+
+func newReplicateCommand() *cobra.Command {
+	r := &replicateFlags{config: service.FromEnvironment()}
+	r.config.LogLevel = "error"
+	cmd := &cobra.Command{
+		Use:   "replicate SOURCE TARGET",
+		Short: "Replicate one database into another",
+		Long: `Replicates the database at URL SOURCE into the one at URL TARGET.
+
+The pipeline runs in this process, with its streams in the data directory. The
+replication is resumed from the checkpoints at both databases, which CouchDB's own
+replicator reads and writes as well.
+
+A user and a password come from the URL, or from MILLRACE_SOURCE_USER,
+MILLRACE_SOURCE_PASSWORD, MILLRACE_TARGET_USER and MILLRACE_TARGET_PASSWORD, or
+from ~/.netrc. They are never printed.
+
+` + exitCodes,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usageError(fmt.Errorf("replicate: expected SOURCE and TARGET, got %d arguments", len(args)))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args[0], args[1]) },
+	}
+	f := cmd.Flags()
+	r.document.add(f)
+	f.IntVar(&r.workers, "workers", service.DefaultPerJob, "batches that each stage works on at once")
+	f.BoolVar(&r.json, "json", false, "print progress and summary as lines of JSON")
+	f.BoolVarP(&r.quiet, "quiet", "q", false, "print the summary only")
+	f.IntVar(&r.retries, "retries", 10, "crashes in a row after which to give up; 0 means never")
+	f.StringVar(&r.netrc, "netrc", "", "netrc file (default $NETRC or ~/.netrc)")
+	f.StringVar(&r.data, "data", "", "data directory ($MILLRACE_DATA; default $XDG_STATE_HOME/millrace)")
+	f.StringVar(&r.uuid, "uuid", "", "this server's uuid, part of the replication id (default: kept in the data directory)")
+	f.DurationVar(&r.stallInterval, "stall-interval", 5*time.Second, "how often to look after a run that gets no further")
+	r.config.Flags(f)
+	return cmd
+}
+
+func (r *replicateFlags) run(cmd *cobra.Command, source, target string) error {
+	if err := r.config.Check(); err != nil {
+		return usageError(err)
+	}
+	log, err := service.NewLogger(r.config, cmd.ErrOrStderr())
+	if err != nil {
+		return usageError(err)
+	}
+	spec, err := r.spec(source, target)
+	if err != nil {
+		return usageError(err)
+	}
+	dir, err := stateDir(r.data)
+	if err != nil {
+		return usageError(err)
+	}
+	n, err := node.Start(cmd.Context(), r.node(dir, spec, log))
+	if err != nil {
+		return failedError(err)
+	}
+	out, err := r.replicate(cmd, n, spec)
+	if serr := n.Stop(); err == nil && serr != nil {
+		err = failedError(serr)
+	}
+	if out != nil {
+		out.summary()
+	}
+	return err
+}
+
+// spec makes a replication of the command line, by way of CouchDB's document, so that
+// the command accepts what a document does and refuses it with the same words.
+func (r *replicateFlags) spec(source, target string) (replication.Job, error) {
+	from, err := resolveEndpoint("SOURCE", source, r.netrc)
+	if err != nil {
+		return replication.Job{}, fmt.Errorf("SOURCE: %w", err)
+	}
+	to, err := resolveEndpoint("TARGET", target, r.netrc)
+	if err != nil {
+		return replication.Job{}, fmt.Errorf("TARGET: %w", err)
+	}
+	doc, err := r.document.document(from, to)
+	if err != nil {
+		return replication.Job{}, err
+	}
+	encoded, err := json.Marshal(doc)
+	if err != nil {
+		return replication.Job{}, err
+	}
+	spec, err := replication.ParseSpec(encoded)
+	if err != nil {
+		return replication.Job{}, err
+	}
+	return spec.Jobs()[0], nil
+}
+
+// node says what the pipeline runs on: a broker of its own per replication, so that
+// two of them run side by side.
+func (r *replicateFlags) node(dir string, spec replication.Job, log *slog.Logger) node.Options {
+	return node.Options{
+		Config:  r.config,
+		DataDir: filepath.Join(dir, "replicate", replicator.PairID(spec)),
+		PerJob:  r.workers,
+		UUID:    r.uuid, UUIDFile: filepath.Join(dir, "uuid"),
+		Log: log,
+		Replicator: replicator.Options{
+			FailPermanent: true, Backoff: impatient, StallInterval: r.stallInterval, LeaseTTL: 5 * time.Second,
+		},
+	}
+}
+
+// impatient is the wait after crashes while somebody is watching: seconds, where
+// CouchDB's scheduler has minutes.
+func impatient(crashes int) time.Duration {
+	return min(500*time.Millisecond<<min(crashes, 10), 30*time.Second)
+}
+
+// replicate runs the job to its end and returns what is to be summed up.
+func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Node, spec replication.Job) (*display, error) {
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	w, err := watch(ctx, n)
+	if err != nil {
+		return nil, failedError(err)
+	}
+	defer w.stop()
+	job, err := n.Registry().Submit(ctx, spec)
+	if err != nil {
+		return nil, usageOrFailed(err)
+	}
+	out := newDisplay(cmd, r.json, r.quiet, job)
+	return out, w.until(ctx, out, job.Id, r.retries)
+}
+
+func usageOrFailed(err error) error {
+	var field *replication.FieldError
+	var unsupported *replicator.UnsupportedError
+	if errors.As(err, &field) || errors.As(err, &unsupported) {
+		return usageError(err)
+	}
+	if errors.Is(err, context.Canceled) {
+		return &exitError{code: exitInterrupted}
+	}
+	return failedError(err)
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

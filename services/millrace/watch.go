@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/replication"
+	millracev1 "millrace/proto/millrace/v1"
+	"millrace/services/millrace/node"
+)
+
+// watcher sees how jobs go.
+type watcher struct {
+	jobs   chan *millracev1.Job
+	status chan *nats.Msg
+	sub    *nats.Subscription
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+	failed chan error
+}
+
+func watch(ctx context.Context, n *node.Node) (*watcher, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &watcher{
+		jobs: make(chan *millracev1.Job, 16), status: make(chan *nats.Msg, 64),
+		failed: make(chan error, 1), cancel: cancel,
+	}
+	b := n.Broker()
+	sub, err := b.Conn().ChanSubscribe(b.Subjects().Status(broker.Any), w.status)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("watch the job: %w", err)
+	}
+	w.sub = sub
+	w.group.Go(func() {
+		err := n.Jobs().Watch(ctx, func(_ string, job *millracev1.Job) {
+			if job == nil {
+				return
+			}
+			select {
+			case w.jobs <- job:
+			case <-ctx.Done():
+			}
+		})
+		if err != nil {
+			w.failed <- err
+		}
+	})
+	return w, nil
+}
+
+func (w *watcher) stop() {
+	w.cancel()
+	w.sub.Unsubscribe() //nolint:errcheck // the connection is closed next
+	w.group.Wait()
+}
+
+// until shows how the job goes until it is at its end, has crashed too often, or ctx
+// ends.
+func (w *watcher) until(ctx context.Context, out *display, id string, retries int) error {
+	defer out.done()
+	for {
+		select {
+		case <-ctx.Done():
+			return out.interrupted()
+		case err := <-w.failed:
+			return failedError(err)
+		case msg := <-w.status:
+			var s millracev1.Status
+			if proto.Unmarshal(msg.Data, &s) == nil && s.Job == id {
+				out.status(&s)
+			}
+		case job := <-w.jobs:
+			if job.Id != id {
+				continue
+			}
+			out.job(job)
+			switch replication.State(job.State) {
+			case replication.Completed:
+				return out.completed(job)
+			case replication.Failed:
+				return failedError(fmt.Errorf("replication failed: %s", job.Reason))
+			case replication.Crashing:
+				if retries > 0 && int(job.ErrorCount) >= retries {
+					return failedError(fmt.Errorf("replication crashed %d times in a row, the last time: %s", job.ErrorCount, job.Reason))
+				}
+			}
+		}
+	}
+}

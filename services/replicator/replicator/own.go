@@ -1,0 +1,138 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/directory"
+	"millrace/pkg/replication"
+	"millrace/pkg/telemetry"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// ownAgain is the wait before a job is owned again that could not be.
+const ownAgain = time.Second
+
+// own owns a job, or waits until nobody else does, until the job is at its end.
+func (m *Manager) own(ctx context.Context, id string) {
+	for ctx.Err() == nil {
+		err := m.term(ctx, id)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return
+		case errors.Is(err, errLeaseLost) || errors.Is(err, directory.ErrChanged):
+			m.log.InfoContext(ctx, "job changed hands", "job", id, "error", err)
+		default:
+			m.log.WarnContext(ctx, "job cannot be run now", "job", id, "error", err)
+		}
+		if wait(ctx, ownAgain) != nil {
+			return
+		}
+	}
+}
+
+// baseOf is the base of a replication id: the name of the checkpoint document.
+func baseOf(job *millracev1.Job) string {
+	base, _, _ := strings.Cut(job.ReplicationId, "+")
+	return base
+}
+
+// leaseName is the lease on a checkpoint document. A continuous and a one-shot job
+// of the same databases share one, and so run one after the other.
+func leaseName(base string) string { return "job." + base }
+
+// term is one ownership of a job. It returns nil when the job is at its end.
+func (m *Manager) term(ctx context.Context, id string) error {
+	job, _, err := m.jobs.Read(ctx, id)
+	if errors.Is(err, directory.ErrUnknown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	lease, err := m.broker.WaitLease(ctx, leaseName(baseOf(job)), m.options.Holder, m.options.LeaseTTL)
+	if err != nil {
+		return fmt.Errorf("wait for the job's lease: %w", err)
+	}
+	defer lease.Release()
+	held, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(lease.Context(), func() { cancel(errLeaseLost) })
+	defer stop()
+	return m.live(telemetry.WithJob(held, id, 0), id, lease)
+}
+
+// live runs the job until it is at its end: again after each crash, after a wait.
+func (m *Manager) live(ctx context.Context, id string, lease *broker.Lease) error {
+	for {
+		job, revision, err := m.jobs.Read(ctx, id)
+		if errors.Is(err, directory.ErrUnknown) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if s := replication.State(job.State); s.Terminal() || s == replication.Paused {
+			return nil
+		}
+		if err := wait(ctx, time.Until(time.Unix(0, job.RetryAt))); err != nil {
+			return err
+		}
+		r := &run{m: m, job: proto.CloneOf(job), revision: revision, base: baseOf(job), lease: lease, log: m.log}
+		if err := m.conclude(ctx, r, time.Now(), r.do(ctx)); err != nil {
+			return err
+		}
+	}
+}
+
+// conclude makes the end of a run the job's state.
+func (m *Manager) conclude(ctx context.Context, r *run, began time.Time, err error) error {
+	var c *crash
+	switch {
+	case err == nil:
+		r.job.State, r.job.Reason, r.job.ErrorCount = string(replication.Completed), "", 0
+	case errors.As(err, &c):
+		m.crashed(ctx, r, began, c)
+	case errors.Is(context.Cause(ctx), errRemoved):
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+		defer cancel()
+		if r.job.Active { // the job's key is gone; its feed has to go too
+			return errors.Join(m.jobs.Remove(last, r.job.Id), m.feeds.Remove(last, r.job.Feed), r.clear(last))
+		}
+		return nil
+	default:
+		return err
+	}
+	if r.mark != nil {
+		r.job.Totals = countersOf(r.before.Add(r.mark.Stats()))
+	}
+	if r.job.Active {
+		return r.end(ctx)
+	}
+	return r.save(ctx)
+}
+
+// crashed sets what follows from a crash.
+func (m *Manager) crashed(ctx context.Context, r *run, began time.Time, c *crash) {
+	m.log.WarnContext(ctx, "run crashed", "run", r.job.Run, "reason", c.reason)
+	if time.Since(began) > m.options.HealthThreshold {
+		r.job.ErrorCount = 0
+	}
+	r.job.Reason, r.job.State = c.reason, string(replication.Crashing)
+	if c.permanent && m.options.FailPermanent {
+		r.job.State = string(replication.Failed)
+		return
+	}
+	delay := c.after
+	if !c.lost || r.job.ErrorCount > 0 {
+		delay = max(delay, m.options.Backoff(int(r.job.ErrorCount)+1))
+	}
+	r.job.ErrorCount++
+	r.job.RetryAt = time.Now().Add(delay).UnixNano()
+}

@@ -1,0 +1,119 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/checkpoint"
+	"millrace/pkg/control"
+	"millrace/pkg/replication"
+	"millrace/pkg/watermark"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// run is one run of one job, in the hands of the job's owner. One goroutine has it.
+type run struct {
+	m        *Manager
+	job      *millracev1.Job
+	revision uint64 // of the job's key
+	base     string // base id: the checkpoint document's name
+	lease    *broker.Lease
+	log      *slog.Logger
+
+	progress *millracev1.Progress
+	session  checkpoint.Session
+	history  []checkpoint.Entry // of the sessions before this one
+	before   replication.Stats  // totals of those sessions
+	mark     *watermark.Watermark
+	window   *window
+	stall    stallWatch
+	// what of the run is in a checkpoint
+	saved watermark.Position
+}
+
+// do runs the job to the end of its feed. It returns nil when the feed's end is
+// reached, a *[crash] when the run cannot go on, and ctx's error when it was told to
+// stop; then the last checkpoint says how far it got.
+func (r *run) do(ctx context.Context) error {
+	resumed, err := r.resume(ctx)
+	if err != nil {
+		return err
+	}
+	if !resumed {
+		if err := r.end(ctx); err != nil { // of a run that cannot be gone on with
+			return err
+		}
+		if err := r.begin(ctx); err != nil {
+			return crashOf(err)
+		}
+	}
+	r.saved = r.mark.Checkpoint()
+	r.log.InfoContext(ctx, "run begins", "since", string(r.progress.StartSeq), "resumed", resumed)
+	return r.follow(ctx)
+}
+
+// save stores the job as it is now.
+func (r *run) save(ctx context.Context) error {
+	r.job.LastUpdated = time.Now().UnixNano()
+	revision, err := r.m.jobs.Write(ctx, r.job, r.revision)
+	if err != nil {
+		return err
+	}
+	r.revision = revision
+	return nil
+}
+
+// ask asks a side about the job's database.
+func (r *run) ask(ctx context.Context, side control.Side, req *millracev1.DatabaseRequest) (*millracev1.DatabaseReply, error) {
+	site := r.job.SourceSite
+	req.Endpoint = r.job.Source
+	if side == control.Target {
+		site, req.Endpoint = r.job.TargetSite, r.job.Target
+	}
+	return r.m.control.Do(ctx, side, site, req)
+}
+
+// end ends the run: its feed is read no more, its messages are dropped wherever
+// they are, and what is left of it in the broker is removed.
+func (r *run) end(ctx context.Context) error {
+	if !r.job.Active {
+		return nil
+	}
+	r.job.Active = false
+	if err := r.save(ctx); err != nil {
+		return err
+	}
+	if err := r.m.feeds.Remove(ctx, r.job.Feed); err != nil {
+		return err
+	}
+	return r.clear(ctx)
+}
+
+// clear removes the run's messages. Those that are missed here are dropped by the
+// stage that meets them.
+func (r *run) clear(ctx context.Context) error {
+	b := r.m.broker
+	s, n := b.Subjects(), b.Streams()
+	job, feed := r.job.Id, r.job.Feed
+	var errs []error
+	for _, of := range []struct{ stream, subject string }{
+		{n.Selected, s.Selected(r.job.TargetSite, job)},
+		{n.Missing, s.Missing(r.job.SourceSite, job)},
+		{n.Write, s.Write(r.job.TargetSite, job)},
+		{n.Replay, s.Replay(job)},
+		{n.Done, s.Done(job)},
+		{n.Routed, s.Routed(feed)},
+		{n.Changes, s.Changes(feed)},
+		{n.Changes, s.Owner(feed)},
+		{n.Bodies, s.Bodies(feed)},
+	} {
+		if err := b.Purge(ctx, of.stream, of.subject, 0); err != nil {
+			errs = append(errs, fmt.Errorf("purge %s: %w", of.subject, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,115 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nuid"
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/watermark"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// stallWatch notices a run that gets no further although nothing is under way.
+type stallWatch struct {
+	ordinal uint64
+	// idle counts the looks in a row at which the run had not moved and its queues
+	// were empty.
+	idle int
+}
+
+// idleLooks is after how many such looks a message counts as lost. What is between
+// two queues is in the hands of a stage and still in the first of them.
+const idleLooks = 2
+
+// checkStall looks after a run whose watermark stands. Batches that were passed over, or that
+// the selector may never have seen, are routed again from the feed's log; a
+// batch that was routed and is in no queue is lost, and a new run reads it again.
+func (r *run) checkStall(ctx context.Context) error {
+	if moved := r.mark.Ordinal() != r.stall.ordinal; moved {
+		r.stall = stallWatch{ordinal: r.mark.Ordinal()}
+		return nil
+	}
+	head, err := r.feedHead(ctx)
+	if err != nil || head <= r.mark.Ordinal() {
+		return err
+	}
+	holes := r.mark.Holes(1)
+	if len(holes) == 0 || holes[0].Reason != watermark.Undone {
+		return r.replay(ctx, r.mark.Ordinal()+1, head)
+	}
+	empty, err := r.queuesEmpty(ctx)
+	if err != nil {
+		return err
+	}
+	if !empty {
+		r.stall.idle = 0
+		return nil
+	}
+	if r.stall.idle++; r.stall.idle < idleLooks {
+		return nil
+	}
+	return &crash{lost: true, reason: fmt.Sprintf(
+		"no progress: batch %d was routed, is not done and is in no queue; a message was lost", holes[0].Ordinal)}
+}
+
+// feedHead is the newest ordinal in the feed's log, or 0. The log's end may be gone
+// (limits, a wiped disk); then only what has been heard of counts.
+func (r *run) feedHead(ctx context.Context) (uint64, error) {
+	b := r.m.broker
+	last, err := b.Last(ctx, b.Streams().Changes, b.Subjects().Changes(r.job.Feed))
+	if errors.Is(err, broker.ErrGone) {
+		if r.mark.Head() > r.mark.Ordinal() {
+			return 0, &crash{lost: true, reason: "no progress: the feed's log is gone"}
+		}
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("find the feed's head: %w", err)
+	}
+	var batch millracev1.ChangesBatch
+	if err := proto.Unmarshal(last.Data, &batch); err != nil {
+		return 0, fmt.Errorf("read the feed's head: %w", err)
+	}
+	return max(batch.Ordinal, r.mark.Head()), nil
+}
+
+// queuesEmpty reports whether no stage has or gets a message of the run.
+func (r *run) queuesEmpty(ctx context.Context) (bool, error) {
+	b, n, s := r.m.broker, r.m.broker.Streams(), r.m.broker.Subjects()
+	for _, q := range []struct{ stream, subject string }{
+		{n.Selected, s.Selected(r.job.TargetSite, r.job.Id)},
+		{n.Missing, s.Missing(r.job.SourceSite, r.job.Id)},
+		{n.Write, s.Write(r.job.TargetSite, r.job.Id)},
+	} {
+		_, err := b.Last(ctx, q.stream, q.subject)
+		if err == nil {
+			return false, nil
+		}
+		if !errors.Is(err, broker.ErrGone) {
+			return false, fmt.Errorf("look into %s: %w", q.subject, err)
+		}
+	}
+	return true, nil
+}
+
+// replay asks the selector to route a part of the feed's log to this job again.
+// There is one request at a time in the queue; the queue's limit keeps more out.
+func (r *run) replay(ctx context.Context, first, last uint64) error {
+	b := r.m.broker
+	subject := b.Subjects().Replay(r.job.Id)
+	_, err := b.Last(ctx, b.Streams().Replay, subject)
+	if err == nil {
+		return nil // the one before is not done yet
+	}
+	if !errors.Is(err, broker.ErrGone) {
+		return fmt.Errorf("ask for a replay: %w", err)
+	}
+	r.log.InfoContext(ctx, "batches are routed again from the feed's log", "first", first, "last", last)
+	return r.m.publish(ctx, subject, nuid.Next(), &millracev1.Replay{
+		Feed: r.job.Feed, Job: r.job.Id, Run: r.job.Run, First: first, Last: last,
+	})
+}

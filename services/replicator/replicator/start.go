@@ -1,0 +1,236 @@
+package replicator
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/checkpoint"
+	"millrace/pkg/control"
+	"millrace/pkg/couch"
+	"millrace/pkg/directory"
+	"millrace/pkg/replication"
+	"millrace/pkg/watermark"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// begin starts a new run: it finds the databases and the checkpoint that both
+// remember, and lets the feed be read from there. Sections 2.2 to 2.4 and 3.1 of the
+// reference say how CouchDB does it.
+func (r *run) begin(ctx context.Context) error {
+	source, err := r.ask(ctx, control.Source, info())
+	if err != nil {
+		return err
+	}
+	if r.job.CreateTarget {
+		if _, err := r.ask(ctx, control.Target, create(r.job.CreateTargetParams)); err != nil {
+			return err
+		}
+	}
+	target, err := r.ask(ctx, control.Target, info())
+	if err != nil {
+		return err
+	}
+	p := &millracev1.Progress{
+		SourceInstance: source.InstanceStartTime, TargetInstance: target.InstanceStartTime,
+		SessionId: newSession(), Started: time.Now().UnixNano(), Total: -1,
+	}
+	if err := r.findCheckpoint(ctx, p); err != nil {
+		return err
+	}
+	r.progress = p
+	r.restore(p)
+	if err := r.firstCheckpoint(ctx); err != nil {
+		return err
+	}
+	if p.Total, err = r.pendingChanges(ctx, p.StartSeq); err != nil {
+		return err
+	}
+	return r.activate(ctx)
+}
+
+func newSession() string {
+	id := make([]byte, 16)
+	rand.Read(id) //nolint:errcheck // never fails
+	return hex.EncodeToString(id)
+}
+
+// findCheckpoint compares the checkpoints of both sides and sets where to start.
+func (r *run) findCheckpoint(ctx context.Context, p *millracev1.Progress) error {
+	p.StartSeq = r.job.SinceSeq
+	if !r.job.Tuning.UseCheckpoints {
+		return nil
+	}
+	source, err := r.readLog(ctx, control.Source)
+	if err != nil {
+		return err
+	}
+	target, err := r.readLog(ctx, control.Target)
+	if err != nil {
+		return err
+	}
+	if source != nil {
+		p.SourceSession = source.SessionID
+	} else if source, err = r.ownLog(ctx); err != nil {
+		return err
+	}
+	if target != nil {
+		p.TargetSession = target.SessionID
+	}
+	seq, history := checkpoint.Compare(source, target)
+	p.StartSeq = checkpoint.Start(seq, r.job.SinceSeq)
+	last := &checkpoint.Log{History: history}
+	if p.Log, err = last.MarshalJSON(); err != nil {
+		return fmt.Errorf("keep checkpoint: %w", err)
+	}
+	return nil
+}
+
+func (r *run) readLog(ctx context.Context, side control.Side) (*checkpoint.Log, error) {
+	reply, err := r.ask(ctx, side, getCheckpoint(r.base))
+	if err != nil || len(reply.Log) == 0 {
+		return nil, err
+	}
+	log, err := checkpoint.Parse(reply.Log)
+	if err != nil {
+		// Somebody else's document, or a damaged one: start over and replace it.
+		r.log.WarnContext(ctx, "checkpoint cannot be read and is replaced", "side", side, "error", err)
+		return nil, nil
+	}
+	return log, nil
+}
+
+// ownLog is the broker's own copy of the checkpoint, which stands for the source's
+// when the source is read-only.
+func (r *run) ownLog(ctx context.Context) (*checkpoint.Log, error) {
+	before, err := r.m.jobs.Progress(ctx, r.job.Id)
+	if err != nil || before == nil || !before.ReadOnlySource || len(before.Log) == 0 {
+		return nil, err
+	}
+	return checkpoint.Parse(before.Log)
+}
+
+// restore sets the run's state to what p says.
+func (r *run) restore(p *millracev1.Progress) {
+	last, err := checkpoint.Parse(p.Log)
+	if err != nil {
+		last = &checkpoint.Log{}
+	}
+	r.history = last.History
+	if len(r.history) > 0 && r.history[0].SessionID == p.SessionId {
+		r.history = r.history[1:] // the run's own entry is replaced at each checkpoint
+	}
+	r.session = checkpoint.Session{
+		ID: p.SessionId, Started: time.Unix(0, p.Started), StartSeq: p.StartSeq,
+		DocIDs: r.job.GetFilter().GetByDocIds(),
+	}
+	r.before = checkpoint.Totals(r.history, replication.Stats{})
+	r.mark = watermark.New(watermark.Position{Ordinal: p.Ordinal, Seq: p.Seq, Stats: statsOf(p.Counters), End: p.End})
+	r.window = newWindow(p.Ordinal, p.Rows)
+}
+
+// firstCheckpoint writes where the run begins to a side that has no checkpoint yet:
+// from then on the document's absence shows that the database was replaced, which
+// instance_start_time alone does not when it happens within a second.
+func (r *run) firstCheckpoint(ctx context.Context) error {
+	p := r.progress
+	if !r.job.Tuning.UseCheckpoints || (p.SourceSession != "" && p.TargetSession != "") {
+		return nil
+	}
+	next := r.session.Next(r.history, p.StartSeq, r.before, time.Now())
+	payload, err := next.MarshalJSON()
+	if err != nil {
+		return fmt.Errorf("encode checkpoint: %w", err)
+	}
+	return r.writeBoth(ctx, payload)
+}
+
+func (r *run) pendingChanges(ctx context.Context, since []byte) (int64, error) {
+	reply, err := r.ask(ctx, control.Source, &millracev1.DatabaseRequest{
+		Request: &millracev1.DatabaseRequest_Pending{Pending: &millracev1.DatabaseRequest_PendingChanges{Since: since}},
+	})
+	if err != nil {
+		return -1, err
+	}
+	return reply.Pending, nil
+}
+
+// activate makes the run the job's current one and its feed be read, in this
+// order: what the feed brings is for a run that is known. Whoever finds it done by
+// half does the rest.
+func (r *run) activate(ctx context.Context) error {
+	r.job.Run++
+	r.job.Active = true
+	r.job.Feed = broker.Token(fmt.Sprintf("%s.%d", r.job.Id, r.job.Run))
+	r.job.State, r.job.Reason, r.job.RetryAt = string(replication.Running), "", 0
+	r.progress.Run, r.progress.Feed = r.job.Run, r.job.Feed
+	if err := r.m.jobs.SetProgress(ctx, r.job.Id, r.progress); err != nil {
+		return err
+	}
+	if err := r.save(ctx); err != nil {
+		return err
+	}
+	return r.openFeed(ctx)
+}
+
+// openFeed creates the run's feed, unless it is there.
+func (r *run) openFeed(ctx context.Context) error {
+	style := couch.StyleAllDocs
+	if r.job.WinningRevsOnly {
+		style = couch.StyleMainOnly
+	}
+	feed := &millracev1.Feed{
+		Id: r.job.Feed, Site: r.job.SourceSite, Source: r.job.Source, Live: r.job.Continuous,
+		Since: r.progress.StartSeq, Style: string(style), BatchRows: r.job.Tuning.BatchRows,
+		FilterDocIds: r.job.GetFilter().GetByDocIds(), DocIds: r.job.GetFilter().GetDocIds(),
+		Roster: []*millracev1.RosterEntry{{
+			Job: r.job.Id, Run: r.job.Run, TargetSite: r.job.TargetSite, Filter: r.job.Filter,
+		}},
+	}
+	joined, err := r.m.feeds.Write(ctx, feed, 0)
+	if errors.Is(err, directory.ErrChanged) { // a run that is gone on with
+		_, joined, err = r.m.feeds.Read(ctx, feed.Id)
+	}
+	if r.progress.Joined == 0 {
+		r.progress.Joined = joined
+	}
+	return err
+}
+
+// resume goes on with the run that the job's last owner left, and reports whether
+// there is one. The pipeline has worked on meanwhile: the logs say what is done.
+func (r *run) resume(ctx context.Context) (bool, error) {
+	if !r.job.Active {
+		return false, nil
+	}
+	p, err := r.m.jobs.Progress(ctx, r.job.Id)
+	if err != nil {
+		return false, err
+	}
+	if p == nil || p.Run != r.job.Run || p.Feed != r.job.Feed {
+		return false, nil
+	}
+	r.progress = p
+	r.restore(p)
+	return true, r.openFeed(ctx)
+}
+
+func info() *millracev1.DatabaseRequest {
+	return &millracev1.DatabaseRequest{Request: &millracev1.DatabaseRequest_Info{Info: &millracev1.DatabaseRequest_DatabaseInfo{}}}
+}
+
+func create(params []byte) *millracev1.DatabaseRequest {
+	return &millracev1.DatabaseRequest{Request: &millracev1.DatabaseRequest_Create{
+		Create: &millracev1.DatabaseRequest_CreateDatabase{Params: params},
+	}}
+}
+
+func getCheckpoint(id string) *millracev1.DatabaseRequest {
+	return &millracev1.DatabaseRequest{Request: &millracev1.DatabaseRequest_GetCheckpoint_{
+		GetCheckpoint: &millracev1.DatabaseRequest_GetCheckpoint{Id: id},
+	}}
+}

@@ -1,0 +1,176 @@
+package replicator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/couch"
+	"millrace/pkg/directory"
+	"millrace/pkg/endpoint"
+	"millrace/pkg/replication"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// DefaultSite is the site of endpoints that name none.
+const DefaultSite = "default"
+
+// Registry makes jobs of replications. What a job may not carry, its credentials, it
+// puts where the services of the endpoint's site find them.
+type Registry struct {
+	jobs *directory.Jobs
+	// endpoints gives the store of a site.
+	endpoints func(site string) *endpoint.Store
+	uuid      string
+}
+
+// NewRegistry returns a registry. The uuid is the server's: part of every
+// replication id, so that it has to stay the same for checkpoints to be found.
+func NewRegistry(jobs *directory.Jobs, endpoints func(site string) *endpoint.Store, uuid string) *Registry {
+	return &Registry{jobs: jobs, endpoints: endpoints, uuid: uuid}
+}
+
+// UnsupportedError says that a replication asks for something that is not there.
+type UnsupportedError struct{ Field string }
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("`%s` is not supported by this version", e.Field)
+}
+
+// Submit makes the replication a job, and begins it. A job of the same id that is at
+// its end begins anew; one that is not is left as it is, and Submit returns it. Errors
+// about the replication are *[replication.FieldError] and *[UnsupportedError].
+func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev1.Job, error) {
+	job, err := r.describe(spec)
+	if err != nil {
+		return nil, err
+	}
+	if job.Source, err = r.store(ctx, job.SourceSite, spec.Source, spec.Tuning); err != nil {
+		return nil, err
+	}
+	if job.Target, err = r.store(ctx, job.TargetSite, spec.Target, spec.Tuning); err != nil {
+		return nil, err
+	}
+	for {
+		there, revision, err := r.jobs.Read(ctx, job.Id)
+		switch {
+		case errors.Is(err, directory.ErrUnknown):
+		case err != nil:
+			return nil, err
+		default:
+			job.Run, job.Active, job.Feed, job.Totals = there.Run, there.Active, there.Feed, there.Totals
+			if !replication.State(there.State).Terminal() && proto.Equal(settled(there), settled(job)) {
+				return there, nil
+			}
+		}
+		_, err = r.jobs.Write(ctx, job, revision)
+		if errors.Is(err, directory.ErrChanged) {
+			continue
+		}
+		return job, err
+	}
+}
+
+// settled is what of a job the replication decides.
+func settled(j *millracev1.Job) *millracev1.Job {
+	return &millracev1.Job{
+		Id: j.Id, ReplicationId: j.ReplicationId, Source: j.Source, Target: j.Target,
+		SourceSite: j.SourceSite, TargetSite: j.TargetSite, Continuous: j.Continuous, Filter: j.Filter,
+		WinningRevsOnly: j.WinningRevsOnly, SinceSeq: j.SinceSeq, CreateTarget: j.CreateTarget,
+		CreateTargetParams: j.CreateTargetParams, Tuning: j.Tuning,
+	}
+}
+
+// Cancel removes the job; its run writes a last checkpoint and ends.
+func (r *Registry) Cancel(ctx context.Context, id string) error { return r.jobs.Remove(ctx, id) }
+
+func (r *Registry) describe(spec replication.Job) (*millracev1.Job, error) {
+	switch {
+	case spec.Filter != "":
+		return nil, &UnsupportedError{"filter"}
+	case spec.Selector != nil:
+		return nil, &UnsupportedError{"selector"}
+	case spec.SkipDeletes:
+		return nil, &UnsupportedError{"skip_deletes"}
+	case spec.Source.Proxy != "":
+		return nil, &UnsupportedError{"source_proxy"}
+	case spec.Target.Proxy != "":
+		return nil, &UnsupportedError{"target_proxy"}
+	}
+	id, err := spec.ID(r.uuid, "")
+	if err != nil {
+		return nil, err
+	}
+	params, err := createParams(spec.CreateTargetParams)
+	if err != nil {
+		return nil, err
+	}
+	state := replication.Initializing
+	if spec.Paused {
+		state = replication.Paused
+	}
+	now := time.Now().UnixNano()
+	return &millracev1.Job{
+		Id: broker.Token(id.String()), ReplicationId: id.String(),
+		SourceUrl: spec.Source.URL, TargetUrl: spec.Target.URL,
+		SourceSite: siteOf(spec.Source), TargetSite: siteOf(spec.Target),
+		Continuous: spec.Continuous, Filter: filterOf(spec), WinningRevsOnly: spec.WinningRevsOnly,
+		SinceSeq: spec.SinceSeq, CreateTarget: spec.CreateTarget, CreateTargetParams: params,
+		Tuning: &millracev1.Tuning{
+			BatchRows: uint32(spec.WorkerBatchSize), UseBulkGet: spec.UseBulkGet,
+			UseCheckpoints: spec.UseCheckpoints, CheckpointIntervalMs: uint32(spec.CheckpointInterval.Milliseconds()),
+		},
+		State: string(state), StartTime: now, LastUpdated: now,
+	}, nil
+}
+
+func filterOf(spec replication.Job) *millracev1.JobFilter {
+	if spec.DocIDs == nil {
+		return nil
+	}
+	return &millracev1.JobFilter{ByDocIds: true, DocIds: spec.DocIDs}
+}
+
+func siteOf(e replication.Endpoint) string {
+	if e.Site == "" {
+		return DefaultSite
+	}
+	return e.Site
+}
+
+func createParams(v url.Values) ([]byte, error) {
+	if len(v) == 0 {
+		return nil, nil
+	}
+	params := map[string]string{}
+	for name := range v {
+		params[name] = v.Get(name)
+	}
+	return json.Marshal(params)
+}
+
+// store keeps an endpoint where the services of its site find it.
+func (r *Registry) store(ctx context.Context, site string, e replication.Endpoint, t replication.Tuning) (*millracev1.EndpointRef, error) {
+	return r.endpoints(site).Put(ctx, endpoint.Endpoint{
+		Endpoint: couch.Endpoint{
+			URL: e.URL, Username: e.User, Password: string(e.Password), Headers: e.HTTPHeader(),
+		},
+		ConnectionTimeout: t.ConnectionTimeout, HTTPConnections: t.HTTPConnections, RetriesPerRequest: t.RetriesPerRequest,
+	})
+}
+
+// PairID names what a replication's base id is made of but for the server's uuid: the
+// same for a one-shot and a continuous replication of the same databases.
+func PairID(spec replication.Job) string {
+	id, err := spec.ID("", "")
+	if err != nil {
+		return "invalid"
+	}
+	return id.Base
+}

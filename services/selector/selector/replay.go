@@ -1,0 +1,91 @@
+package selector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/stage"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// replay routes a part of a feed's log to one job again, at the job's own pace:
+// it serves nobody else and may wait for the job. Whoever asked for it sees in the log of routed
+// batches how far it got.
+func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
+	b := svc.stage.Broker()
+	feed, roster, err := svc.feeds.At(ctx, r.Feed, 0)
+	if err != nil {
+		return err
+	}
+	entry := rosterEntry(feed, r)
+	if entry == nil {
+		return fmt.Errorf("job %s, run %d has left the feed: %w", r.Job, r.Run, stage.ErrOver)
+	}
+	subject := b.Subjects().Changes(r.Feed)
+	last, err := b.Last(ctx, b.Streams().Changes, subject)
+	if errors.Is(err, broker.ErrGone) {
+		return fmt.Errorf("the log of feed %s is gone: %w", r.Feed, stage.ErrOver)
+	}
+	if err != nil {
+		return err
+	}
+	log, err := b.Follow(ctx, b.Streams().Changes, subject, 0)
+	if err != nil {
+		return fmt.Errorf("replay feed %s: %w", r.Feed, err)
+	}
+	defer log.Close()
+	for {
+		e, err := log.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("replay feed %s: %w", r.Feed, err)
+		}
+		var batch millracev1.ChangesBatch
+		if err := proto.Unmarshal(e.Data, &batch); err != nil {
+			return fmt.Errorf("replay feed %s: %w", r.Feed, err)
+		}
+		if batch.Ordinal > r.Last {
+			return nil
+		}
+		if batch.Ordinal >= r.First {
+			if err := svc.again(ctx, entry, &batch, roster); err != nil {
+				return err
+			}
+		}
+		if e.Sequence >= last.Sequence {
+			return nil
+		}
+	}
+}
+
+func rosterEntry(feed *millracev1.Feed, r *millracev1.Replay) *millracev1.RosterEntry {
+	for _, entry := range feed.Roster {
+		if entry.Job == r.Job && entry.Run == r.Run {
+			return entry
+		}
+	}
+	return nil
+}
+
+// again routes one batch to one job.
+func (svc *Service) again(ctx context.Context, entry *millracev1.RosterEntry, b *millracev1.ChangesBatch, roster uint64) error {
+	r := &millracev1.Routed{
+		Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal, Roster: roster,
+		Seq: b.Seq, End: b.End, Rows: uint64(len(b.Rows)), Pending: b.Pending, Only: routedJob(entry),
+	}
+	if rows := choose(entry.Filter, b.Rows); len(rows) > 0 {
+		batch := selected(b, entry, rows)
+		// Not the batch's own id: the broker may remember the first routing of a
+		// batch that was lost since.
+		id := fmt.Sprintf("%s.replay.%d", stage.BatchID(batch.Position), stage.Sequence(ctx))
+		if err := svc.stage.Publish(ctx, svc.subject(entry), id, batch); err != nil {
+			return err
+		}
+		r.Named = []*millracev1.RoutedJob{r.Only}
+	}
+	id := fmt.Sprintf("%s.%d.%d.%s.%d", b.Feed, b.Epoch, b.Ordinal, entry.Job, stage.Sequence(ctx))
+	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Routed(b.Feed), id, r)
+}

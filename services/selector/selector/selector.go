@@ -1,0 +1,156 @@
+// Package selector is the stage that decides for every job of a feed which rows
+// of a batch it wants, and records what it decided.
+package selector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/directory"
+	"millrace/pkg/stage"
+	"millrace/pkg/telemetry"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// Name of the stage, in events, traces and logs.
+const Name = "selector"
+
+// Service routes batches to jobs. Any number of instances may run.
+type Service struct {
+	stage *stage.Stage
+	feeds *directory.Feeds
+}
+
+// New registers the stage's handlers; the stage's Run starts them.
+func New(s *stage.Stage, feeds *directory.Feeds) (*Service, error) {
+	svc := &Service{stage: s, feeds: feeds}
+	b := s.Broker()
+	batches := stage.Input{
+		Stream: b.Streams().Changes, Filter: b.Subjects().Changes(broker.Any),
+		Durable: Name, InFlight: 32,
+	}
+	if err := stage.Consume(s, batches, svc.route); err != nil {
+		return nil, err
+	}
+	replays := stage.Input{
+		Stream: b.Streams().Replay, Filter: b.Subjects().Replay(broker.Any),
+		Durable: Name + "-replay", InFlight: 8, InOrder: true,
+	}
+	return svc, stage.Consume(s, replays, svc.replay)
+}
+
+// route sends each job of the feed what it wants of a batch, and then records
+// that it did: a batch that is not recorded is delivered again (invariant 1).
+func (svc *Service) route(ctx context.Context, b *millracev1.ChangesBatch) error {
+	ctx = telemetry.WithScope(ctx, telemetry.Scope{Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal})
+	feed, roster, err := svc.feeds.At(ctx, b.Feed, b.Roster)
+	if err != nil {
+		return err
+	}
+	r := &millracev1.Routed{
+		Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal, Roster: roster,
+		Seq: b.Seq, End: b.End, Rows: uint64(len(b.Rows)), Pending: b.Pending,
+	}
+	var orders []order
+	for _, entry := range feed.Roster {
+		if rows := choose(entry.Filter, b.Rows); len(rows) > 0 {
+			orders = append(orders, order{entry, selected(b, entry, rows)})
+		}
+	}
+	if r.Named, r.Skipped, err = svc.deliver(ctx, orders); err != nil {
+		return err
+	}
+	id := fmt.Sprintf("%s.%d.%d.%d", b.Feed, b.Epoch, b.Ordinal, roster)
+	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Routed(b.Feed), id, r)
+}
+
+// order is what one job gets of a batch.
+type order struct {
+	entry *millracev1.RosterEntry
+	batch *millracev1.SelectedBatch
+}
+
+func selected(b *millracev1.ChangesBatch, entry *millracev1.RosterEntry, rows []*millracev1.Row) *millracev1.SelectedBatch {
+	return &millracev1.SelectedBatch{
+		Position: &millracev1.Position{Job: entry.Job, Run: entry.Run, Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal},
+		Rows:     rows,
+	}
+}
+
+// deliver publishes the orders. A job whose subject is full is passed over and
+// lags; it replays the batch from the feed's log when it has room. But the feed is never ahead of
+// its fastest job: while no job has room, deliver waits for one of them.
+func (svc *Service) deliver(ctx context.Context, orders []order) (named, skipped []*millracev1.RoutedJob, err error) {
+	if len(orders) == 1 { // nobody else to wait for
+		if err := svc.send(ctx, orders[0]); err != nil {
+			return nil, nil, err
+		}
+		return []*millracev1.RoutedJob{routedJob(orders[0].entry)}, nil, nil
+	}
+	for _, o := range orders {
+		err := svc.try(ctx, o)
+		switch {
+		case err == nil:
+			named = append(named, routedJob(o.entry))
+		case errors.Is(err, broker.ErrSubjectFull):
+			skipped = append(skipped, routedJob(o.entry))
+		default:
+			return nil, nil, err
+		}
+	}
+	if len(named) > 0 || len(orders) == 0 {
+		return named, skipped, nil
+	}
+	first, err := svc.first(ctx, orders)
+	if err != nil {
+		return nil, nil, err
+	}
+	skipped = append(skipped[:first:first], skipped[first+1:]...)
+	return []*millracev1.RoutedJob{routedJob(orders[first].entry)}, skipped, nil
+}
+
+// first waits until one of the jobs has taken its order, and returns its index.
+func (svc *Service) first(ctx context.Context, orders []order) (int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type outcome struct {
+		index int
+		err   error
+	}
+	outcomes := make(chan outcome, len(orders))
+	for i, o := range orders {
+		go func() { outcomes <- outcome{i, svc.send(ctx, o)} }()
+	}
+	winner, failure := -1, error(nil)
+	for range orders {
+		o := <-outcomes
+		if o.err == nil && winner < 0 {
+			winner = o.index // another that got through as well has it twice, which is no harm
+			cancel()
+		} else if failure == nil {
+			failure = o.err
+		}
+	}
+	if winner < 0 {
+		return 0, failure
+	}
+	return winner, nil
+}
+
+func (svc *Service) send(ctx context.Context, o order) error {
+	return svc.stage.Publish(ctx, svc.subject(o.entry), stage.BatchID(o.batch.Position), o.batch)
+}
+
+func (svc *Service) try(ctx context.Context, o order) error {
+	return svc.stage.Try(ctx, svc.subject(o.entry), stage.BatchID(o.batch.Position), o.batch)
+}
+
+func (svc *Service) subject(entry *millracev1.RosterEntry) string {
+	return svc.stage.Broker().Subjects().Selected(entry.TargetSite, entry.Job)
+}
+
+func routedJob(entry *millracev1.RosterEntry) *millracev1.RoutedJob {
+	return &millracev1.RoutedJob{Job: entry.Job, Run: entry.Run}
+}
