@@ -1,6 +1,6 @@
 // Package replication is the vocabulary of a replication job: its
 // specification as CouchDB's replication documents write it ([ParseSpec]), the
-// replication id that CouchDB derives from it ([Spec.ID]), the states a job can
+// replication id that CouchDB derives from it ([Job.ID]), the states a job can
 // be in ([State]), the counters it keeps ([Stats]) and the pauses between its
 // attempts ([Backoff]).
 //
