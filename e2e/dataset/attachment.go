@@ -34,7 +34,7 @@ var contentTypes = []string{
 }
 
 // inlineAttachments are documents whose attachments come with them.
-func inlineAttachments(g generator) []document {
+func inlineAttachments(g generator, can peer.Capabilities) []document {
 	one := func(id string, f file) document {
 		return document{id: id, start: 1, history: g.hashes(1), files: []file{f}}
 	}
@@ -48,13 +48,15 @@ func inlineAttachments(g generator) []document {
 		one("att-same-2", file{name: "other", contentType: "image/png", content: []byte("the same bytes")}),
 		one("att-like-multipart", file{name: "m", contentType: "image/png", content: []byte("\r\n--boundary\r\n\r\n--boundary--")}),
 		{id: "att-deleted", start: 2, history: g.hashes(2), deleted: true},
-		{id: "att-on-tombstone", start: 2, history: g.hashes(2), deleted: true, files: []file{
-			{name: "left", contentType: "text/plain", content: g.text(smallAttachment)},
-		}},
 		{id: "att-older-revpos", start: 5, history: g.hashes(5), files: []file{
 			{name: "old", contentType: "image/png", content: g.bytes(smallAttachment), revpos: 2},
 			{name: "new", contentType: "image/png", content: g.bytes(smallAttachment), revpos: 5},
 		}},
+	}
+	if can.TombstoneAttachments {
+		docs = append(docs, document{id: "att-on-tombstone", start: 2, history: g.hashes(2), deleted: true, files: []file{
+			{name: "left", contentType: "text/plain", content: g.text(smallAttachment)},
+		}})
 	}
 	return append(docs, append(severalAttachments(g), conflictingAttachments(g)...)...)
 }

@@ -34,7 +34,7 @@ func Awkward(ctx context.Context, db string, can peer.Capabilities, seed uint64)
 	defer w.close()
 	g := newGenerator(seed)
 	for _, docs := range [][]document{
-		trees(g), names(g), bodies(g, can), inlineAttachments(g),
+		trees(g), names(g), bodies(g, can), inlineAttachments(g, can),
 	} {
 		if err := w.replicate(ctx, docs); err != nil {
 			return err

@@ -97,7 +97,7 @@ func TestAwkwardIsStoredOnEveryServer(t *testing.T) {
 				t.Errorf("%q has %d leaves, want %d", id, got, leaves)
 			}
 		}
-		for _, id := range []string{"tree-deleted", "tree-deleted-at-birth", "tree-conflict-all-deleted", "att-on-tombstone"} {
+		for _, id := range []string{"tree-deleted", "tree-deleted-at-birth", "tree-conflict-all-deleted", "att-deleted"} {
 			if !rows[id].Deleted {
 				t.Errorf("%q is not deleted", id)
 			}

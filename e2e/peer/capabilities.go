@@ -46,26 +46,33 @@ type Capabilities struct {
 	// EncodedAttachments: an attachment that a client sends gzipped stays so and
 	// says so.
 	EncodedAttachments bool
+	// Revpos: an attachment that comes with a replicated document keeps its revpos;
+	// else it gets the revision's generation.
+	Revpos bool
+	// TombstoneAttachments: a deleted revision keeps its attachments.
+	TombstoneAttachments bool
 }
 
 // And is what both servers can do: what data must keep to that is written to one
 // and replicated to the other.
 func (c Capabilities) And(d Capabilities) Capabilities {
 	return Capabilities{
-		IntegerSeqs:        c.IntegerSeqs && d.IntegerSeqs,
-		Multipart:          c.Multipart && d.Multipart,
-		SeqInterval:        c.SeqInterval && d.SeqInterval,
-		SelectorFilter:     c.SelectorFilter && d.SelectorFilter,
-		PossibleAncestors:  c.PossibleAncestors && d.PossibleAncestors,
-		Validation:         c.Validation && d.Validation,
-		Purge:              c.Purge && d.Purge,
-		Security:           c.Security && d.Security,
-		Numbers:            min(c.Numbers, d.Numbers),
-		KeyOrder:           c.KeyOrder && d.KeyOrder,
-		DuplicateKeys:      c.DuplicateKeys && d.DuplicateKeys,
-		LoneSurrogates:     c.LoneSurrogates && d.LoneSurrogates,
-		TextCompression:    c.TextCompression && d.TextCompression,
-		EncodedAttachments: c.EncodedAttachments && d.EncodedAttachments,
+		Revpos:               c.Revpos && d.Revpos,
+		TombstoneAttachments: c.TombstoneAttachments && d.TombstoneAttachments,
+		IntegerSeqs:          c.IntegerSeqs && d.IntegerSeqs,
+		Multipart:            c.Multipart && d.Multipart,
+		SeqInterval:          c.SeqInterval && d.SeqInterval,
+		SelectorFilter:       c.SelectorFilter && d.SelectorFilter,
+		PossibleAncestors:    c.PossibleAncestors && d.PossibleAncestors,
+		Validation:           c.Validation && d.Validation,
+		Purge:                c.Purge && d.Purge,
+		Security:             c.Security && d.Security,
+		Numbers:              min(c.Numbers, d.Numbers),
+		KeyOrder:             c.KeyOrder && d.KeyOrder,
+		DuplicateKeys:        c.DuplicateKeys && d.DuplicateKeys,
+		LoneSurrogates:       c.LoneSurrogates && d.LoneSurrogates,
+		TextCompression:      c.TextCompression && d.TextCompression,
+		EncodedAttachments:   c.EncodedAttachments && d.EncodedAttachments,
 	}
 }
 
@@ -77,14 +84,14 @@ func capabilitiesOf(kind Kind) Capabilities {
 			Multipart: true, SeqInterval: true, SelectorFilter: true, PossibleAncestors: true,
 			Validation: true, Purge: true, Security: true,
 			Numbers: ByValue, KeyOrder: true,
-			TextCompression: true, EncodedAttachments: true,
+			TextCompression: true, EncodedAttachments: true, Revpos: true, TombstoneAttachments: true,
 		}
 	case Millpond:
 		return Capabilities{
 			Multipart: true, SeqInterval: true, PossibleAncestors: true,
 			Purge: true, Security: true,
 			Numbers: AsWritten, KeyOrder: true, DuplicateKeys: true,
-			EncodedAttachments: true,
+			EncodedAttachments: true, Revpos: true, TombstoneAttachments: true,
 		}
 	case PouchDB:
 		return Capabilities{IntegerSeqs: true, Numbers: AsFloat64, LoneSurrogates: true}

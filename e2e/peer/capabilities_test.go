@@ -45,6 +45,13 @@ func TestCapabilitiesAreWhatTheServersDo(t *testing.T) {
 
 			check("EncodedAttachments", s.EncodedAttachments, staysGzipped(t, db))
 			check("Multipart", s.Multipart, answersMultipart(t, db+"/text?open_revs=all"))
+			ask(t, http.MethodPost, db+"/_bulk_docs", `{"new_edits":false,"docs":[
+				{"_id":"old","_rev":"3-c","_attachments":{"a":{"content_type":"image/png","revpos":2,"data":""}}},
+				{"_id":"gone","_rev":"3-c","_deleted":true,"_attachments":{"a":{"content_type":"image/png","data":""}}}]}`)
+			_, body = ask(t, http.MethodGet, db+"/old", "")
+			check("Revpos", s.Revpos, strings.Contains(body, `"revpos":2`))
+			_, body = ask(t, http.MethodGet, db+"/gone?rev=3-c", "")
+			check("TombstoneAttachments", s.TombstoneAttachments, strings.Contains(body, `"revpos"`))
 			_, rev := ask(t, http.MethodPut, db+"/purged", "{}")
 			rev = between(rev, `"rev":"`, `"`)
 			status, _ = ask(t, http.MethodPost, db+"/_purge", `{"purged":["`+rev+`"]}`)
