@@ -176,7 +176,10 @@ func (b *Broker) natsOptions(o Options) []nats.Option {
 		nats.MaxPingsOutstanding(2),
 		nats.ReconnectHandler(func(*nats.Conn) { b.setStatus(true, nil) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.setStatus(false, err) }),
-		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
+		nats.ClosedHandler(func(*nats.Conn) {
+			b.session.finish()
+			close(b.closed)
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			b.log.Warn("broker connection", "error", err)
 		}),

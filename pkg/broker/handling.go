@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 )
 
@@ -60,19 +60,16 @@ func (s *subscription) open(h *held) (*message.Message, error) {
 	header = withoutClaim(header)
 	id := header.Get(HeaderMessageID)
 	if id == "" {
-		id = header.Get(jetstream.MsgIDHeader)
-	}
-	if id == "" {
 		id = nuid.Next()
 	}
 	m := message.NewMessage(id, payload)
 	for key, values := range header {
-		if key != HeaderMessageID && len(values) > 0 {
+		// NATS' own are about this message in this stream. A handler that sends
+		// the message on must not send them along: its id, for one, would make
+		// the broker drop it.
+		if key != HeaderMessageID && len(values) > 0 && !strings.HasPrefix(key, "Nats-") {
 			m.Metadata[key] = values[0]
 		}
-	}
-	if m.Metadata[jetstream.MsgIDHeader] == id {
-		delete(m.Metadata, jetstream.MsgIDHeader) // it is the message's UUID
 	}
 	m.Metadata[MetaSequence] = formatUint(h.sequence)
 	m.Metadata[MetaSubject] = h.msg.Subject()

@@ -7,7 +7,7 @@ import (
 
 // Headers of Millrace's own. NATS' begin with "Nats-".
 const (
-	// HeaderMessageID carries a Watermill message's UUID when the id for
+	// HeaderMessageID carries a Watermill message's UUID. The id for
 	// de-duplication is another.
 	HeaderMessageID = "Millrace-Message"
 	// HeaderPrevious names, in a log that is written by an [Appender], the

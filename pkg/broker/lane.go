@@ -28,6 +28,10 @@ func (s *subscription) lane() {
 			return
 		}
 		err := s.pull(n)
+		if errors.Is(err, ErrClosed) {
+			s.stop()
+			return
+		}
 		if err == nil || s.pulling.Err() != nil {
 			retry.reset()
 			continue

@@ -69,7 +69,7 @@ func NewPublisher(b *Broker, o PublisherOptions) *Publisher {
 // Publish publishes messages to a subject, in their order, and returns when the
 // broker has them all. Each is tried until its own context ends. Metadata
 // becomes headers; the id for de-duplication is the metadata "Nats-Msg-Id", or
-// else the message's UUID. After an error the messages before it may have been
+// else made of the message's UUID and the subject. After an error the messages before it may have been
 // published, and those after it as well.
 func (p *Publisher) Publish(subject string, messages ...*message.Message) error {
 	var futures []*Future
@@ -195,18 +195,21 @@ func (p *Publisher) limit(subject string) int {
 	return p.b.perSubject(subject)
 }
 
-// fromWatermill is the message that goes to the broker.
+// fromWatermill is the message that goes to the broker. What a [Subscriber] told
+// about a message's delivery does not go on with it.
 func fromWatermill(subject string, m *message.Message) *nats.Msg {
-	header := make(nats.Header, len(m.Metadata)+1)
+	header := make(nats.Header, len(m.Metadata)+2)
 	for key, value := range m.Metadata {
 		header[key] = []string{value}
 	}
-	switch id := header.Get(jetstream.MsgIDHeader); id {
-	case "":
-		header.Set(jetstream.MsgIDHeader, m.UUID)
-	case m.UUID:
-	default:
-		header.Set(HeaderMessageID, m.UUID)
+	for _, key := range deliveryMetadata {
+		delete(header, key)
+	}
+	header.Set(HeaderMessageID, m.UUID)
+	if header.Get(jetstream.MsgIDHeader) == "" {
+		// The broker looks for repetitions in the whole stream: one message to
+		// two subjects is two.
+		header.Set(jetstream.MsgIDHeader, m.UUID+"@"+subject)
 	}
 	return &nats.Msg{Subject: subject, Header: header, Data: m.Payload}
 }

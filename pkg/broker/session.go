@@ -13,6 +13,7 @@ type session struct {
 	ctx  context.Context // ends with the connection; nil while there is none
 	end  context.CancelFunc
 	back chan struct{} // closed when there is one again; nil while there is one
+	over bool          // there will be none again
 }
 
 // begin starts a session: the connection stands.
@@ -42,13 +43,25 @@ func (s *session) lose() {
 	}
 }
 
+// finish ends the session for good.
+func (s *session) finish() {
+	s.lose()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	close(s.back)
+}
+
 // within waits until there is a connection and derives from ctx one that ends
-// with it. The error is ctx's.
+// with it. The error is ctx's, or [ErrClosed].
 func (s *session) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	for {
 		s.mu.Lock()
-		current, back := s.ctx, s.back
+		current, back, over := s.ctx, s.back, s.over
 		s.mu.Unlock()
+		if over {
+			return nil, nil, ErrClosed
+		}
 		if current != nil {
 			derived, cancel := context.WithCancel(ctx)
 			stop := context.AfterFunc(current, cancel)

@@ -29,6 +29,9 @@ const (
 	MetaClaimLost = "Millrace-Claim-Lost"
 )
 
+// deliveryMetadata is about one delivery of a message and not the message.
+var deliveryMetadata = []string{MetaSequence, MetaSubject, MetaDelivered, MetaPublished, MetaClaimLost}
+
 // SubscriberOptions says how a stage consumes. The zero value of a field means
 // its default.
 type SubscriberOptions struct {

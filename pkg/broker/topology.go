@@ -218,8 +218,10 @@ func (b *Broker) insist(ctx context.Context, do func() error) error {
 
 // final reports that asking again would get the same answer.
 func final(err error) bool {
-	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, jetstream.ErrMsgNotFound) {
-		return true
+	for _, told := range []error{nats.ErrConnectionClosed, jetstream.ErrMsgNotFound, ErrGap, ErrGone, ErrClosed} {
+		if errors.Is(err, told) {
+			return true
+		}
 	}
 	// "Already in use" is what the loser of a race to create is told; the next
 	// attempt updates.

@@ -17,9 +17,8 @@ func suite(t *testing.T, o broker.SubscriberOptions) (*broker.Broker, tests.Feat
 	b := newBroker(t, broker.Limits{})
 	createStream(t, b, jetstream.StreamConfig{Name: "SUITE", Subjects: []string{"suite.*"}, AllowDirect: true})
 	features := tests.Features{
-		ConsumerGroups:                   true,
-		Persistent:                       true,
-		NewSubscriberReceivesOldMessages: true,
+		ConsumerGroups: true,
+		Persistent:     true,
 		GenerateTopicFunc: func(c tests.TestContext) string {
 			return "suite." + broker.Token(string(c.TestID))
 		},
@@ -32,6 +31,7 @@ func suite(t *testing.T, o broker.SubscriberOptions) (*broker.Broker, tests.Feat
 		o.Durable = broker.Token(group)
 		s, err := broker.NewSubscriber(b, o)
 		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, s.Close()) }) // the suite forgets some
 		return broker.NewPublisher(b, broker.PublisherOptions{}), s
 	}
 }

@@ -1,0 +1,109 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrGap says that entries of a log were lost to its reader: trimmed before they
+// were read. Errors that match it are *[GapError].
+var ErrGap = errors.New("entries of the log are gone")
+
+// GapError says where a log's reader lost entries.
+type GapError struct {
+	Stream, Subject string
+	// Want is the stream sequence from which on all entries were needed.
+	Want uint64
+	// Have is the first that is there; 0 when there is none at or after Want.
+	Have uint64
+	// Reset is true when the stream ends before Want: it is not the stream that
+	// the position was taken from.
+	Reset bool
+}
+
+func (e *GapError) Error() string {
+	if e.Reset {
+		return fmt.Sprintf("log %s of %s: %v: the stream ends before %d", e.Subject, e.Stream, ErrGap, e.Want)
+	}
+	return fmt.Sprintf("log %s of %s: %v: wanted from %d on, the first is %d", e.Subject, e.Stream, ErrGap, e.Want, e.Have)
+}
+
+// Is makes a GapError match [ErrGap].
+func (e *GapError) Is(target error) bool { return target == ErrGap }
+
+// First returns the oldest entry of a subject; [ErrGone] when there is none.
+func (b *Broker) First(ctx context.Context, stream, subject string) (Entry, error) {
+	return b.entryOf(ctx, stream, subject, func() (Entry, error) { return b.getNext(ctx, stream, subject, 1) })
+}
+
+// Last returns the newest entry of a subject; [ErrGone] when there is none.
+func (b *Broker) Last(ctx context.Context, stream, subject string) (Entry, error) {
+	return b.entryOf(ctx, stream, subject, func() (Entry, error) { return b.getLast(ctx, stream, subject) })
+}
+
+func (b *Broker) entryOf(ctx context.Context, stream, subject string, get func() (Entry, error)) (Entry, error) {
+	e, err := get()
+	if err == nil {
+		e, err = b.complete(ctx, e)
+	}
+	if err != nil {
+		return Entry{}, fmt.Errorf("read %s of %s: %w", subject, stream, err)
+	}
+	return e, nil
+}
+
+// Purge removes the entries of a subject whose stream sequence is below the one
+// given: what is checkpointed need not be kept.
+func (b *Broker) Purge(ctx context.Context, stream, subject string, below uint64) error {
+	if below <= 1 {
+		return nil // the broker would take 0 for "everything"
+	}
+	err := b.insist(ctx, func() error {
+		s, err := b.stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		return s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(below))
+	})
+	if err != nil {
+		return fmt.Errorf("purge %s of %s below %d: %w", subject, stream, below, err)
+	}
+	return nil
+}
+
+// Ordinals checks that the numbers of a log's entries are dense, for logs whose
+// entries do not name their predecessor: one for each key. It is not safe for
+// concurrent use; the zero value knows no key.
+type Ordinals struct{ last map[string]uint64 }
+
+// ErrRepeated says that an entry with this number was seen before.
+var ErrRepeated = errors.New("entry is a repetition")
+
+// Start sets a key's newest known ordinal, from a stored position.
+func (o *Ordinals) Start(key string, ordinal uint64) {
+	if o.last == nil {
+		o.last = make(map[string]uint64)
+	}
+	o.last[key] = ordinal
+}
+
+// Observe takes the next entry's ordinal. The error is [ErrGap] when one was
+// left out and [ErrRepeated] when it is not above the last; in both cases the
+// last stays. The first ordinal of a key without a start is taken as it is.
+func (o *Ordinals) Observe(key string, ordinal uint64) error {
+	last, known := o.last[key]
+	switch {
+	case known && ordinal > last+1:
+		return fmt.Errorf("%s: %w: ordinal %d follows %d", key, ErrGap, ordinal, last)
+	case known && ordinal <= last:
+		return fmt.Errorf("%s: ordinal %d after %d: %w", key, ordinal, last, ErrRepeated)
+	}
+	o.Start(key, ordinal)
+	return nil
+}
+
+// Forget drops a key that is over.
+func (o *Ordinals) Forget(key string) { delete(o.last, key) }
