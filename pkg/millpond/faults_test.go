@@ -1,6 +1,7 @@
 package millpond_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -78,16 +79,37 @@ func TestFaultCutsTheBody(t *testing.T) {
 	}
 }
 
-func TestFaultDelays(t *testing.T) {
+func TestFaultHoldsARequestBackUntilTheClientLeaves(t *testing.T) {
 	pond := serve(t, millpond.Options{})
 	db := pond.database(t)
-	const delay = 30 * time.Millisecond
-	pond.Inject(millpond.Fault{Match: millpond.Matching("GET", "/a"), Delay: delay})
-	began := time.Now()
-	db.converse([]exchange{{"GET", "/a", "", 404, missing}})
-	if time.Since(began) < delay {
-		t.Error("the answer came before the delay was over")
+	held := make(chan struct{})
+	match := millpond.Matching("PUT", "/a")
+	pond.Inject(millpond.Fault{Delay: time.Hour, Match: func(r *http.Request) bool {
+		if !match(r) {
+			return false
+		}
+		close(held)
+		return true
+	}})
+	ctx, cancel := context.WithCancel(context.Background())
+	req, err := http.NewRequestWithContext(ctx, "PUT", db.url+"/"+db.name+"/a", strings.NewReader(`{}`))
+	if err != nil {
+		t.Fatal(err)
 	}
+	failed := make(chan error)
+	go func() {
+		resp, err := client.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		failed <- err
+	}()
+	<-held
+	cancel()
+	if err := <-failed; err == nil {
+		t.Error("the request was answered")
+	}
+	db.converse([]exchange{{"GET", "/a", "", 404, missing}})
 }
 
 func TestRequestsAreCounted(t *testing.T) {
