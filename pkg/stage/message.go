@@ -63,10 +63,15 @@ func (s *Stage) Try(ctx context.Context, subject, id string, m proto.Message) er
 	if err != nil {
 		return err
 	}
-	options := []broker.PublishOption{broker.MsgID(id)}
+	_, err = s.publisher.TryPublish(ctx, subject, msg.Payload, append(Headers(msg), broker.MsgID(id))...)
+	return err
+}
+
+// Headers are the message's metadata, for the ways of publishing that are not Watermill's.
+func Headers(msg *message.Message) []broker.PublishOption {
+	var options []broker.PublishOption
 	for key, value := range msg.Metadata {
 		options = append(options, broker.Header(key, value))
 	}
-	_, err = s.publisher.TryPublish(ctx, subject, msg.Payload, options...)
-	return err
+	return options
 }

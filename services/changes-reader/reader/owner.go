@@ -32,6 +32,7 @@ type ownership struct {
 	svc   *Service
 	feed  *millracev1.Feed
 	log   *broker.Appender
+	last  *broker.Future // of the newest append
 	tail  *tail
 	batch *batcher
 }
@@ -40,10 +41,13 @@ type ownership struct {
 // read to its end.
 func (svc *Service) own(ctx context.Context, f *millracev1.Feed, epoch uint64) error {
 	subjects := svc.stage.Broker().Subjects()
-	log, err := svc.stage.Broker().NewAppender(ctx, subjects.Changes(f.Id), subjects.Owner(f.Id), epoch)
+	log, err := svc.stage.Broker().NewAppender(ctx, subjects.Changes(f.Id), subjects.Owner(f.Id), epoch, broker.AppenderOptions{
+		Confirm: func(ctx context.Context) error { return svc.stage.Broker().CheckLease(ctx, leaseName(f.Id), epoch) },
+	})
 	if err != nil {
-		return fmt.Errorf("mark the feed as owned: %w", err)
+		return err
 	}
+	defer svc.close(ctx, log)
 	o := &ownership{svc: svc, feed: f, log: log, batch: &batcher{
 		feed: f.Id, epoch: epoch, roster: func() uint64 { return svc.feeds.Revision(f.Id) },
 		reached: couch.NullSeq(),
@@ -98,7 +102,7 @@ func (o *ownership) read(ctx context.Context) error {
 		err := o.pass(ctx)
 		switch {
 		case err == nil && !o.feed.Live:
-			return o.log.Flush(ctx)
+			return o.flush(ctx)
 		case errors.Is(err, broker.ErrFenced) || ctx.Err() != nil:
 			return err
 		}
@@ -143,9 +147,27 @@ func (o *ownership) publish(ctx context.Context, b *millracev1.ChangesBatch) err
 	if err != nil {
 		return err
 	}
-	err = o.log.Append(ctx, msg)
+	o.last, err = o.log.Append(ctx, b.Ordinal, msg.Payload, stage.Headers(msg)...)
 	telemetry.RecordError(span, err)
 	return err
+}
+
+// flush waits until the broker has all batches.
+func (o *ownership) flush(ctx context.Context) error {
+	if o.last == nil {
+		return nil
+	}
+	_, err := o.last.Wait(ctx)
+	return err
+}
+
+// close sends what is queued, unless another reader has taken over.
+func (svc *Service) close(ctx context.Context, log *broker.Appender) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := log.Close(ctx); err != nil {
+		svc.stage.Log().DebugContext(ctx, "batches were not appended; they are read again", "error", err)
+	}
 }
 
 // report tells every job of the feed that the source cannot be read.

@@ -100,16 +100,25 @@ func (svc *Service) read(ctx context.Context, f *millracev1.Feed) {
 	}
 }
 
+func leaseName(feed string) string { return "feed." + feed }
+
 // term is one ownership of the feed: the lease's revision is its epoch.
 func (svc *Service) term(ctx context.Context, f *millracev1.Feed) error {
-	lease, err := svc.stage.Broker().WaitLease(ctx, "feed."+f.Id, svc.holder, leaseTTL)
+	lease, err := svc.stage.Broker().WaitLease(ctx, leaseName(f.Id), svc.holder, leaseTTL)
 	if err != nil {
 		return fmt.Errorf("wait for the feed's lease: %w", err)
 	}
-	defer lease.Release()
-	owned, cancel := context.WithCancel(ctx)
+	defer svc.release(ctx, lease)
+	owned, cancel := lease.Context(ctx)
 	defer cancel()
-	stop := context.AfterFunc(lease.Context(), cancel)
-	defer stop()
 	return svc.own(owned, f, lease.Revision())
+}
+
+// release lets another reader have the feed at once; without it the lease expires.
+func (svc *Service) release(ctx context.Context, lease *broker.Lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := lease.Release(ctx); err != nil {
+		svc.stage.Log().DebugContext(ctx, "lease was not released and expires", "error", err)
+	}
 }

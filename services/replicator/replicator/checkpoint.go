@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"millrace/pkg/broker"
 	"millrace/pkg/control"
 	"millrace/pkg/watermark"
 	millracev1 "millrace/proto/millrace/v1"
@@ -65,7 +66,7 @@ func (r *run) survivable(ctx context.Context, err error) error {
 	if errors.As(err, &refused) {
 		switch {
 		case errors.Is(err, control.ErrNotOwner):
-			return errLeaseLost
+			return broker.ErrLeaseLost
 		case errors.Is(err, control.ErrReplaced):
 			return &crash{reason: refused.Reason, lost: true} // another run starts over
 		case refused.Permanent:

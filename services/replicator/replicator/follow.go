@@ -93,7 +93,7 @@ func (r *run) follow(ctx context.Context) error {
 // for whoever goes on with it.
 func (r *run) stop(ctx context.Context) error {
 	cause := context.Cause(ctx)
-	if errors.Is(cause, errLeaseLost) {
+	if errors.Is(cause, broker.ErrLeaseLost) {
 		return cause // another owner writes the checkpoints now
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)

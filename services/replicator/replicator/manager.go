@@ -66,8 +66,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-var errLeaseLost = errors.New("another process owns the job now")
-
 // Manager owns jobs. Any number of managers may run; each job has one owner.
 type Manager struct {
 	broker    *broker.Broker

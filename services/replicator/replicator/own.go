@@ -26,7 +26,7 @@ func (m *Manager) own(ctx context.Context, id string) {
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return
-		case errors.Is(err, errLeaseLost) || errors.Is(err, directory.ErrChanged):
+		case errors.Is(err, broker.ErrLeaseLost) || errors.Is(err, directory.ErrChanged):
 			m.log.InfoContext(ctx, "job changed hands", "job", id, "error", err)
 		default:
 			m.log.WarnContext(ctx, "job cannot be run now", "job", id, "error", err)
@@ -60,12 +60,19 @@ func (m *Manager) term(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("wait for the job's lease: %w", err)
 	}
-	defer lease.Release()
-	held, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(lease.Context(), func() { cancel(errLeaseLost) })
-	defer stop()
+	defer m.release(ctx, lease)
+	held, cancel := lease.Context(ctx)
+	defer cancel()
 	return m.live(telemetry.WithJob(held, id, 0), id, lease)
+}
+
+// release lets another process have the job at once; without it the lease expires.
+func (m *Manager) release(ctx context.Context, lease *broker.Lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := lease.Release(ctx); err != nil {
+		m.log.DebugContext(ctx, "lease was not released and expires", "error", err)
+	}
 }
 
 // live runs the job until it is at its end: again after each crash, after a wait.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"millrace/pkg/broker"
@@ -111,7 +112,7 @@ func (r *run) clear(ctx context.Context) error {
 		{n.Changes, s.Owner(feed)},
 		{n.Bodies, s.Bodies(feed)},
 	} {
-		if err := b.Purge(ctx, of.stream, of.subject, 0); err != nil {
+		if err := b.Purge(ctx, of.stream, of.subject, math.MaxUint64); err != nil {
 			errs = append(errs, fmt.Errorf("purge %s: %w", of.subject, err))
 		}
 	}

@@ -37,7 +37,7 @@ func (t *tailing) follow(b *broker.Broker, stream, subject string, from uint64) 
 }
 
 func (t *tailing) pump(b *broker.Broker, stream, subject string, from uint64, out chan<- broker.Entry) error {
-	log, err := b.Follow(t.ctx, stream, subject, from)
+	log, err := b.Follow(t.ctx, stream, subject, from, broker.LogOptions{})
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", subject, err)
 	}

@@ -33,7 +33,7 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 	if err != nil {
 		return err
 	}
-	log, err := b.Follow(ctx, b.Streams().Changes, subject, 0)
+	log, err := b.Follow(ctx, b.Streams().Changes, subject, 0, broker.LogOptions{})
 	if err != nil {
 		return fmt.Errorf("replay feed %s: %w", r.Feed, err)
 	}
