@@ -1,6 +1,8 @@
 package millpond
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,7 +19,8 @@ type Fault struct {
 	// Times is how many requests it spoils before it is used up. Default 0: no end.
 	Times int
 
-	// Delay holds the request back; it ends early if the client goes away.
+	// Delay holds the request back. If the client goes away or the server is
+	// closed meanwhile, nothing else happens.
 	Delay time.Duration
 	// DropBefore cuts the connection without having done anything.
 	DropBefore bool
@@ -72,15 +75,16 @@ func (f *faults) take(r *http.Request) (Fault, bool) {
 	return Fault{}, false
 }
 
-// serve answers a request by next, or as the fault that strikes it wants.
-func (f *faults) serve(w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter)) {
+// serve answers a request by next, or as the fault that strikes it wants. closed
+// ends delays.
+func (f *faults) serve(w http.ResponseWriter, r *http.Request, closed <-chan struct{}, next func(http.ResponseWriter)) {
 	fault, ok := f.take(r)
 	if !ok {
 		next(w)
 		return
 	}
-	if fault.Delay > 0 && !wait(r, fault.Delay) {
-		return
+	if fault.Delay > 0 && !wait(r, fault.Delay, closed) {
+		panic(http.ErrAbortHandler)
 	}
 	switch {
 	case fault.DropBefore:
@@ -106,14 +110,22 @@ func (f *Fault) answer(w http.ResponseWriter) {
 	_, _ = w.Write([]byte(f.Body)) // the client is gone: nobody to tell
 }
 
-// wait waits, and says whether the client is still there.
-func wait(r *http.Request, d time.Duration) bool {
+// wait waits, and says whether the client and the server are still there. It
+// reads the body first: net/http notices that a client left only after that.
+func wait(r *http.Request, d time.Duration, closed <-chan struct{}) bool {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
 	case <-r.Context().Done():
+		return false
+	case <-closed:
 		return false
 	}
 }

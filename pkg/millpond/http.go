@@ -33,7 +33,7 @@ type handler func(c *call) error
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	parts, err := splitPath(r.URL.EscapedPath())
 	s.requests.add(r.Method, parts)
-	s.faults.serve(w, r, func(w http.ResponseWriter) {
+	s.faults.serve(w, r, s.ctx.Done(), func(w http.ResponseWriter) {
 		c := &call{server: s, w: w, r: r, parts: parts, query: r.URL.Query()}
 		h := w.Header()
 		h.Set("Server", "Millpond (CouchDB/"+s.opts.Version+")")
