@@ -14,6 +14,7 @@ import (
 type Pool struct {
 	store   *Store
 	options couch.Options
+	servers *couch.Pool
 
 	mu   sync.Mutex
 	open map[string]*client // by endpoint id
@@ -27,7 +28,7 @@ type client struct {
 // NewPool returns a pool over the store. Options give what an endpoint does not
 // say itself: the user agent and the transport's wrapper.
 func NewPool(store *Store, options couch.Options) *Pool {
-	return &Pool{store: store, options: options, open: map[string]*client{}}
+	return &Pool{store: store, options: options, servers: couch.NewPool(options.Transport), open: map[string]*client{}}
 }
 
 // DB returns the client of the endpoint, in the version that ref names or a newer
@@ -45,7 +46,7 @@ func (p *Pool) DB(ctx context.Context, ref *millracev1.EndpointRef) (*couch.DB, 
 	options.ConnectionTimeout = e.ConnectionTimeout
 	options.HTTPConnections = e.HTTPConnections
 	options.Retries = e.RetriesPerRequest
-	db, err := couch.Open(e.Endpoint, options)
+	db, err := p.servers.Open(e.Endpoint, options)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", e, err)
 	}

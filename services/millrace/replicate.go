@@ -38,7 +38,8 @@ func newReplicateCommand() *cobra.Command {
 		Short: "Replicate one database into another",
 		Long: `Replicates the database at URL SOURCE into the one at URL TARGET.
 
-The pipeline runs in this process, with its streams in the data directory. The
+The pipeline runs in this process, with its streams in the data directory; with --nats
+the services at that broker do the work, and this command shows how it goes. The
 replication is resumed from the checkpoints at both databases, which CouchDB's own
 replicator reads and writes as well.
 
@@ -85,18 +86,35 @@ func (r *replicateFlags) run(cmd *cobra.Command, source, target string) error {
 	if err != nil {
 		return usageError(err)
 	}
-	n, err := node.Start(cmd.Context(), r.node(dir, spec, log))
+	client, stop, err := r.start(cmd.Context(), r.node(dir, spec, log))
 	if err != nil {
 		return failedError(err)
 	}
-	out, err := r.replicate(cmd, n, spec)
-	if serr := n.Stop(); err == nil && serr != nil {
+	out, err := r.replicate(cmd, client, spec)
+	if serr := stop(); err == nil && serr != nil {
 		err = failedError(serr)
 	}
 	if out != nil {
 		out.summary()
 	}
 	return err
+}
+
+// start starts the pipeline in this process, or, where a broker is named, connects to
+// the one whose services are there.
+func (r *replicateFlags) start(ctx context.Context, o node.Options) (*node.Client, func() error, error) {
+	if r.config.NATS != "" {
+		client, err := node.Connect(ctx, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		return client, client.Close, nil
+	}
+	n, err := node.Start(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return n.Client, n.Stop, nil
 }
 
 // spec makes a replication of the command line, by way of CouchDB's document, so that
@@ -147,7 +165,7 @@ func impatient(crashes int) time.Duration {
 }
 
 // replicate runs the job to its end and returns what is to be summed up.
-func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Node, spec replication.Job) (*display, error) {
+func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec replication.Job) (*display, error) {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	w, err := watch(ctx, n)
@@ -160,7 +178,18 @@ func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Node, spec replic
 		return nil, usageOrFailed(err)
 	}
 	out := newDisplay(cmd, r.json, r.quiet, job)
-	return out, w.until(ctx, out, job.Id, r.retries)
+	err = w.until(ctx, out, job.Id, r.retries)
+	if r.config.NATS != "" && cmd.Context().Err() != nil {
+		err = errors.Join(err, r.cancel(cmd.Context(), n, job.Id))
+	}
+	return out, err
+}
+
+// cancel removes the job from a pipeline that goes on without this command.
+func (r *replicateFlags) cancel(ctx context.Context, n *node.Client, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return n.Registry().Cancel(ctx, id)
 }
 
 func usageOrFailed(err error) error {

@@ -24,7 +24,7 @@ type watcher struct {
 	failed chan error
 }
 
-func watch(ctx context.Context, n *node.Node) (*watcher, error) {
+func watch(ctx context.Context, n *node.Client) (*watcher, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{
 		jobs: make(chan *millracev1.Job, 16), status: make(chan *nats.Msg, 64),
