@@ -1,0 +1,77 @@
+package verify
+
+import (
+	"context"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// settle looks again at the documents that differed, while that may make a
+// difference: a database has moved, or is given time to.
+func (c *comparison) settle(ctx context.Context) error {
+	for {
+		moved, err := c.haveMoved(ctx)
+		if err != nil {
+			return err
+		}
+		c.moved = c.moved || moved
+		again := len(c.tally.suspects) > 0 && (moved || c.options.Settle)
+		if !again || c.tally.tooMany || c.rechecks == c.options.Rechecks {
+			c.unsettled = moved && c.tally.differing.differences > 0
+			return nil
+		}
+		c.rechecks++
+		if err := pause(ctx, c.options.RecheckInterval); err != nil {
+			return err
+		}
+		if err := c.recheck(ctx, c.tally.retry()); err != nil {
+			return err
+		}
+	}
+}
+
+// haveMoved asks both databases where they stand.
+func (c *comparison) haveMoved(ctx context.Context) (bool, error) {
+	movedA, err := c.a.moved(ctx)
+	if err != nil {
+		return false, err
+	}
+	movedB, err := c.b.moved(ctx)
+	return movedA || movedB, err
+}
+
+// recheck compares documents as they are now.
+func (c *comparison) recheck(ctx context.Context, ids []string) error {
+	for batch := range slices.Chunk(ids, batchLeaves) {
+		pairs, err := c.current(ctx, batch)
+		if err != nil {
+			return err
+		}
+		if err := c.check(ctx, pairs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// current reads documents of both databases, each by itself: the filter _doc_ids
+// reads a whole feed where there are shards, and _bulk_get without a revision
+// means all leaves to some servers and the winner to others.
+func (c *comparison) current(ctx context.Context, ids []string) ([]pair, error) {
+	pairs := make([]pair, len(ids))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2 * c.options.Concurrency) // one for each side
+	for i, id := range ids {
+		pairs[i].id = id
+		group.Go(func() (err error) {
+			pairs[i].a, err = c.a.current(ctx, id)
+			return err
+		})
+		group.Go(func() (err error) {
+			pairs[i].b, err = c.b.current(ctx, id)
+			return err
+		})
+	}
+	return pairs, group.Wait()
+}
