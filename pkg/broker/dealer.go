@@ -2,8 +2,8 @@ package broker
 
 // dealer deals items to handlers: one queue per subject, one item of each
 // subject in turn, so that a slow subject among a hundred costs the others
-// nothing. It is pure and not safe for concurrent use; every operation takes
-// constant time.
+// nothing. It is pure and not safe for concurrent use. Operations take constant
+// time, except that offer looks at every subject while room is scarce.
 type dealer[T any] struct {
 	rules  dealerRules
 	queues map[string]*dealerQueue[T]
@@ -31,31 +31,49 @@ func newDealer[T any](rules dealerRules) *dealer[T] {
 	return &dealer[T]{rules: rules, queues: make(map[string]*dealerQueue[T])}
 }
 
-// offer queues an item. False: the subject has its share of the room already.
-func (d *dealer[T]) offer(subject string, item T) bool {
+// offer queues an item. When room is scarce the longest queue makes place: what
+// it gives up, or the item itself when its subject has about as many or has its
+// share already, is returned and must be put back.
+func (d *dealer[T]) offer(subject string, item T) (back T, refused bool) {
 	q := d.queues[subject]
 	if q == nil {
 		q = &dealerQueue[T]{}
 		d.queues[subject] = q
 	}
-	if len(q.items) >= d.share() || d.held >= d.rules.capacity {
+	if len(q.items) >= d.rules.share || d.held >= d.rules.capacity {
 		d.drop(subject, q)
-		return false
+		return item, true
+	}
+	if d.scarce() {
+		longest := d.longest()
+		if len(q.items) > 0 && len(q.items)+1 >= len(longest.items) {
+			return item, true
+		}
+		if len(longest.items) > len(q.items)+1 {
+			back, refused = longest.items[len(longest.items)-1], true
+			longest.items = longest.items[:len(longest.items)-1]
+			d.held--
+		}
 	}
 	q.items = append(q.items, item)
 	d.held++
 	d.line(subject, q)
-	return true
+	return back, refused
 }
 
-// share is how many items a subject may have queued. While there is room it is
-// what the rules say; when half of the room is taken, subjects divide the other
-// half, so that many slow ones cannot take all of it.
-func (d *dealer[T]) share() int {
-	if 2*d.held < d.rules.capacity {
-		return d.rules.share
+// scarce reports that only a quarter of the room is left. It is kept free for as
+// long as a subject has two items queued, because where there is no room nothing
+// can be pulled, and then slow subjects would keep out all others.
+func (d *dealer[T]) scarce() bool { return 4*d.held >= 3*d.rules.capacity }
+
+func (d *dealer[T]) longest() *dealerQueue[T] {
+	var longest *dealerQueue[T]
+	for _, q := range d.queues {
+		if longest == nil || len(q.items) > len(longest.items) {
+			longest = q
+		}
 	}
-	return max(1, min(d.rules.share, d.rules.capacity/(2*len(d.queues))))
+	return longest
 }
 
 // next hands out an item to be handled. False: there is none, or as many are

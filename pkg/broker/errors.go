@@ -43,6 +43,7 @@ const (
 	codeHeaderTooLarge     jetstream.ErrorCode = 10097
 	codeTTLInvalid         jetstream.ErrorCode = 10165
 	codeTTLDisabled        jetstream.ErrorCode = 10166
+	codeNoPeers            jetstream.ErrorCode = 10005 // the cluster has not enough servers yet
 	descriptionSubjectFull                     = "maximum messages per subject exceeded"
 )
 

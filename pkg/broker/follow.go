@@ -194,7 +194,7 @@ func (r *LogReader) open(ctx context.Context) error {
 		return err
 	}
 	var g *reading
-	err = r.b.insist(ctx, func() error {
+	err = r.b.insist(ctx, func(ctx context.Context) error {
 		last, err := r.checkPosition(ctx)
 		if err != nil {
 			return err

@@ -33,7 +33,7 @@ type Bucket[T proto.Message] struct {
 // OpenBucket opens one of the installation's buckets (see [Broker.Buckets]).
 func OpenBucket[T proto.Message](ctx context.Context, b *Broker, name string) (*Bucket[T], error) {
 	k := &Bucket[T]{b: b, name: name}
-	err := b.insist(ctx, func() (err error) {
+	err := b.insist(ctx, func(ctx context.Context) (err error) {
 		k.kv, err = b.js.KeyValue(ctx, name)
 		return err
 	})
@@ -157,7 +157,7 @@ func (w *Watcher[T]) begin(ctx context.Context) error {
 	if w.last > 0 {
 		options = append(options, jetstream.ResumeFromRevision(w.last+1))
 	}
-	return w.k.b.insist(ctx, func() (err error) {
+	return w.k.b.insist(ctx, func(ctx context.Context) (err error) {
 		w.updates, err = w.k.kv.WatchAll(context.WithoutCancel(ctx), options...)
 		return err
 	})

@@ -122,7 +122,7 @@ func (s *subscription) ensureConsumer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.b.insist(ctx, func() error {
+	return s.b.insist(ctx, func(ctx context.Context) error {
 		c, err := s.b.js.CreateOrUpdateConsumer(ctx, stream, s.consumerConfig())
 		if err != nil {
 			return fmt.Errorf("consumer %s of %s: %w", s.o.Durable, stream, err)
@@ -145,7 +145,7 @@ func (s *subscription) streamName(ctx context.Context) (string, error) {
 		return s.o.Stream, nil
 	}
 	var name string
-	err := s.b.insist(ctx, func() (err error) {
+	err := s.b.insist(ctx, func(ctx context.Context) (err error) {
 		name, err = s.b.js.StreamNameBySubject(ctx, s.topic)
 		return err
 	})

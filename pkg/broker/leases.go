@@ -35,12 +35,12 @@ func (b *Broker) WaitLease(ctx context.Context, name, holder string, ttl time.Du
 
 func (b *Broker) watchLease(ctx context.Context, name string) (jetstream.KeyWatcher, error) {
 	var watcher jetstream.KeyWatcher
-	err := b.insist(ctx, func() error {
-		kv, err := b.js.KeyValue(ctx, b.Buckets().Leases)
+	err := b.insist(ctx, func(attempt context.Context) error {
+		kv, err := b.js.KeyValue(attempt, b.Buckets().Leases)
 		if err != nil {
 			return err
 		}
-		watcher, err = kv.Watch(ctx, Token(name))
+		watcher, err = kv.Watch(ctx, Token(name)) // lives as long as the waiting
 		return err
 	})
 	return watcher, err

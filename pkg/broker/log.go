@@ -61,7 +61,7 @@ func (b *Broker) Purge(ctx context.Context, stream, subject string, below uint64
 	if below <= 1 {
 		return nil // the broker would take 0 for "everything"
 	}
-	err := b.insist(ctx, func() error {
+	err := b.insist(ctx, func(ctx context.Context) error {
 		s, err := b.stream(ctx, stream)
 		if err != nil {
 			return err

@@ -102,7 +102,7 @@ func (a *Appender) predecessor(ctx context.Context) (uint64, error) {
 		return newest.Sequence, err
 	}
 	var first uint64
-	err = a.b.insist(ctx, func() error {
+	err = a.b.insist(ctx, func(ctx context.Context) error {
 		s, err := a.b.stream(ctx, a.stream())
 		if err != nil {
 			return err

@@ -46,14 +46,12 @@ func (b *Broker) getLast(ctx context.Context, stream, subject string) (Entry, er
 func (b *Broker) getDirect(ctx context.Context, stream string, q query,
 	get func(context.Context, jetstream.Stream) (*jetstream.RawStreamMsg, error)) (Entry, error) {
 	var e Entry
-	err := b.insist(ctx, func() error {
+	err := b.insist(ctx, func(ctx context.Context) error {
 		s, err := b.stream(ctx, stream)
 		if err != nil {
 			return err
 		}
-		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
-		raw, err := get(attempt, s)
+		raw, err := get(ctx, s)
 		if err == nil {
 			e = Entry{Sequence: raw.Sequence, Subject: raw.Subject, Header: storedHeader(raw.Header), Data: raw.Data, Time: raw.Time}
 		}
@@ -88,7 +86,7 @@ func (b *Broker) getFromLeader(ctx context.Context, stream string, q query) (Ent
 		return Entry{}, err
 	}
 	var answer storedMessage
-	err = b.insist(ctx, func() error {
+	err = b.insist(ctx, func(ctx context.Context) error {
 		answer = storedMessage{}
 		return b.request(ctx, "$JS.API.STREAM.MSG.GET."+stream, request, &answer)
 	})
@@ -113,9 +111,7 @@ func (b *Broker) getFromLeader(ctx context.Context, stream string, q query) (Ent
 // request makes one request to the JetStream API. The API's own refusal is an
 // error too.
 func (b *Broker) request(ctx context.Context, subject string, body []byte, answer *storedMessage) error {
-	attempt, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	reply, err := b.conn.RequestWithContext(attempt, subject, body)
+	reply, err := b.conn.RequestWithContext(ctx, subject, body)
 	if err != nil {
 		return err
 	}

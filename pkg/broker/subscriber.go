@@ -52,8 +52,7 @@ type SubscriberOptions struct {
 	PerSubject int
 	// QueuePerSubject is how many messages of one subject wait here beside those
 	// being handled; more are put back with a delay. By default as many as a
-	// bounded subject can hold. When half of the room is taken, subjects get
-	// less.
+	// bounded subject can hold. When room is scarce, subjects get less.
 	QueuePerSubject int
 	// PullMaxMessages is how many messages are held here in all, waiting and
 	// being handled. Default 512, never below InFlight.

@@ -109,8 +109,8 @@ func (s *subscription) next() (string, *held, bool) {
 	}
 }
 
-// take puts a delivered message into its subject's queue, or back into the
-// stream when the subject has its share here.
+// take puts a delivered message into its subject's queue; what there is no room
+// for goes back into the stream for a while.
 func (s *subscription) take(m jetstream.Msg) {
 	h := &held{msg: m, delivered: 1}
 	if meta, err := m.Metadata(); err == nil {
@@ -118,21 +118,22 @@ func (s *subscription) take(m jetstream.Msg) {
 	}
 	s.mu.Lock()
 	s.promised--
-	kept := s.dealer.offer(m.Subject(), h)
-	if kept {
-		s.held[h] = struct{}{}
+	s.held[h] = struct{}{}
+	back, refused := s.dealer.offer(m.Subject(), h)
+	if refused {
+		delete(s.held, back)
 	}
 	s.signal()
 	s.mu.Unlock()
-	if !kept {
-		s.report(s.nak(h, growing(shareDelay, shareDelayMax, h.delivered)))
+	if refused {
+		s.report(s.nak(back, growing(shareDelay, shareDelayMax, back.delivered)))
 	}
 }
 
 // When a message comes back that found its subject's queue full.
 const (
 	shareDelay    = 50 * time.Millisecond
-	shareDelayMax = 2 * time.Second
+	shareDelayMax = 5 * time.Second
 )
 
 // settle forgets a message; err is what became of telling the broker so.

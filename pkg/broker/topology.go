@@ -181,7 +181,7 @@ func (t topology) bucketConfigs() []jetstream.KeyValueConfig {
 // create makes the streams and buckets what the topology says, until ctx ends.
 func (b *Broker) create(ctx context.Context) error {
 	for _, config := range b.topology.streamConfigs() {
-		err := b.insist(ctx, func() error {
+		err := b.insist(ctx, func(ctx context.Context) error {
 			_, err := b.js.CreateOrUpdateStream(ctx, config)
 			return err
 		})
@@ -190,7 +190,7 @@ func (b *Broker) create(ctx context.Context) error {
 		}
 	}
 	for _, config := range b.topology.bucketConfigs() {
-		err := b.insist(ctx, func() error {
+		err := b.insist(ctx, func(ctx context.Context) error {
 			_, err := b.js.CreateOrUpdateKeyValue(ctx, config)
 			return err
 		})
@@ -201,12 +201,13 @@ func (b *Broker) create(ctx context.Context) error {
 	return nil
 }
 
-// insist repeats what may fail while a cluster elects, a server starts or
-// another process creates the same thing. A refusal that is about the request
-// itself is final.
-func (b *Broker) insist(ctx context.Context, do func() error) error {
+// insist repeats a request that may fail while a cluster elects, a server starts
+// or another process creates the same thing. Each attempt has a context of its
+// own, which ends with the connection: an answer would not come any more. A
+// refusal that is about the request itself is final.
+func (b *Broker) insist(ctx context.Context, do func(context.Context) error) error {
 	for retry := newBackoff(20*time.Millisecond, time.Second); ; {
-		err := do()
+		err := b.attempt(ctx, do)
 		if err == nil || final(err) {
 			return err
 		}
@@ -214,6 +215,17 @@ func (b *Broker) insist(ctx context.Context, do func() error) error {
 			return errors.Join(stop, err)
 		}
 	}
+}
+
+func (b *Broker) attempt(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel, err := b.session.within(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, requestTimeout)
+	defer stop()
+	return do(ctx)
 }
 
 // final reports that asking again would get the same answer.
@@ -229,7 +241,7 @@ func final(err error) bool {
 		return false
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code == 400
+	return errors.As(err, &api) && api.Code == 400 && api.ErrorCode != codeNoPeers
 }
 
 // Subjects builds this installation's subjects.
