@@ -1,0 +1,126 @@
+package program
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// Exit codes of millrace, as its help lists them.
+const (
+	ExitOK          = 0
+	ExitDifferent   = 1
+	ExitUsage       = 2
+	ExitFailed      = 3
+	ExitRejected    = 4
+	ExitInterrupted = 130
+)
+
+// Counters are CouchDB's counters of a replication.
+type Counters struct {
+	MissingChecked   int `json:"missing_checked"`
+	MissingFound     int `json:"missing_found"`
+	DocsRead         int `json:"docs_read"`
+	DocsWritten      int `json:"docs_written"`
+	DocWriteFailures int `json:"doc_write_failures"`
+	BulkGetDocs      int `json:"bulk_get_docs"`
+	BulkGetAttempts  int `json:"bulk_get_attempts"`
+	BytesWritten     int `json:"bytes_written"`
+}
+
+// Event is a line of millrace replicate --json.
+type Event struct {
+	// Type is "state", "progress" or "summary".
+	Type string `json:"type"`
+
+	// State of the job, in events of the types state and summary; the rest of these
+	// in events of type state alone.
+	State         string   `json:"state"`
+	Reason        string   `json:"reason"`
+	ReplicationID string   `json:"replication_id"`
+	ErrorCount    int      `json:"error_count"`
+	Notes         []string `json:"notes"`
+
+	// Of this run, in events of the types progress and summary. Pending is nil where
+	// it is not known.
+	Counters
+	ChangesDone    int  `json:"changes_done"`
+	ChangesPending *int `json:"changes_pending"`
+
+	// Of the job over all its runs, in the summary.
+	Totals Counters `json:"totals"`
+	OK     bool     `json:"ok"`
+}
+
+// Replication is a running millrace replicate.
+type Replication struct {
+	*Process
+}
+
+// Replicate runs millrace replicate --json, with the whole pipeline in that one
+// process. Each has a data directory and a UUID of its own, unless --data is among
+// the arguments.
+func Replicate(t testing.TB, args ...string) *Replication {
+	t.Helper()
+	return &Replication{Start(t, Millrace, append([]string{"replicate", "--json"}, args...))}
+}
+
+// Events returns what it has said so far.
+func (r *Replication) Events() []Event {
+	r.t.Helper()
+	var events []Event
+	for _, line := range r.Stdout.Lines() {
+		events = append(events, r.event(line))
+	}
+	return events
+}
+
+// Until waits for an event that found accepts and returns it.
+func (r *Replication) Until(found func(Event) bool) Event {
+	r.t.Helper()
+	return r.event(r.WaitLine(r.Stdout, func(line string) bool { return found(r.event(line)) }))
+}
+
+// CaughtUp waits until nothing was pending, after at least this number of changes.
+func (r *Replication) CaughtUp(changes int) Event {
+	r.t.Helper()
+	return r.Until(func(e Event) bool {
+		return e.Type == "progress" && e.ChangesDone >= changes && e.ChangesPending != nil && *e.ChangesPending == 0
+	})
+}
+
+// Completed waits for the end, fails the test unless the exit code is 0, and
+// returns the summary.
+func (r *Replication) Completed() Event {
+	r.t.Helper()
+	return r.Exited(ExitOK)
+}
+
+// Exited waits for the end, fails the test unless it is with this exit code, and
+// returns the summary, if there is one.
+func (r *Replication) Exited(code int) Event {
+	r.t.Helper()
+	if got := r.Wait(); got != code {
+		r.t.Fatalf("millrace replicate ended with %d instead of %d:\n%s%s", got, code, abridged(r.Stdout), abridged(r.Stderr))
+	}
+	return r.Summary()
+}
+
+// Summary returns the summary of one that has ended; without one, the zero Event.
+func (r *Replication) Summary() Event {
+	r.t.Helper()
+	for _, e := range r.Events() {
+		if e.Type == "summary" {
+			return e
+		}
+	}
+	return Event{}
+}
+
+func (r *Replication) event(line string) Event {
+	r.t.Helper()
+	var e Event
+	if err := json.Unmarshal([]byte(line), &e); err != nil {
+		r.t.Fatalf("millrace replicate --json printed %q: %v", line, err)
+	}
+	return e
+}
