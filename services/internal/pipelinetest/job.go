@@ -1,0 +1,92 @@
+package pipelinetest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"millrace/pkg/replication"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// Submit makes a replication a job. Options are further members of its document, each with
+// a comma before it.
+func (p *Pipeline) Submit(source, target *Database, options string) *millracev1.Job {
+	p.t.Helper()
+	doc := fmt.Appendf(nil, `{"source":%q,"target":%q,"checkpoint_interval":20,"retries_per_request":0%s}`,
+		source.Address(), target.Address(), options)
+	spec, err := replication.ParseSpec(doc)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	job, err := p.registry.Submit(p.Context(), spec.Jobs()[0])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return job
+}
+
+// Cancel removes a job.
+func (p *Pipeline) Cancel(id string) {
+	p.t.Helper()
+	if err := p.registry.Cancel(p.Context(), id); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Job is the job as it stands now.
+func (p *Pipeline) Job(id string) *millracev1.Job {
+	p.t.Helper()
+	job, _, err := p.jobs.Read(p.Context(), id)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return job
+}
+
+// Progress is how far the job's checkpoints have got; nil when nothing is known.
+func (p *Pipeline) Progress(id string) *millracev1.Progress {
+	p.t.Helper()
+	progress, err := p.jobs.Progress(p.Context(), id)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return progress
+}
+
+// Finish waits until the job is at its end, which has to be a good one.
+func (p *Pipeline) Finish(id string) *millracev1.Job {
+	p.t.Helper()
+	job := p.AwaitJob(id, "is at its end", func(j *millracev1.Job) bool { return replication.State(j.State).Terminal() })
+	if job.State != string(replication.Completed) {
+		p.t.Fatalf("job %s: %s", job.State, job.Reason)
+	}
+	return job
+}
+
+// AwaitJob waits until what is said of the job is true.
+func (p *Pipeline) AwaitJob(id, what string, is func(*millracev1.Job) bool) *millracev1.Job {
+	p.t.Helper()
+	var job *millracev1.Job
+	p.Await("the job "+what, func() bool {
+		job = p.Job(id)
+		return is(job)
+	})
+	return job
+}
+
+// Await asks again and again until the answer is yes.
+func (p *Pipeline) Await(what string, is func() bool) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), Patience)
+	defer cancel()
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for !is() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			p.t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
