@@ -150,6 +150,11 @@ func TestEachKindOfDifferenceIsFound(t *testing.T) {
 				require.False(t, report.Same)
 				require.EqualValues(t, len(p.want), report.DifferenceCount)
 				require.EqualValues(t, 2, report.MatchingDocuments)
+
+				again := compared(t, a, b, Options{Bodies: true, Settle: true, Rechecks: 1})
+				require.Equal(t, 1, again.Rechecks)
+				again.Rechecks = 0
+				require.Equal(t, report, again, "a second look, by other requests, sees the same")
 			})
 		})
 	}
