@@ -1,0 +1,111 @@
+package broker_test
+
+import (
+	"context"
+	"regexp"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"millrace/pkg/broker"
+)
+
+func TestConnectShowsNoCredential(t *testing.T) {
+	for _, url := range []string{
+		"nats://user:s3cret@127.0.0.1:1",
+		"nats://s3cret@127.0.0.1:1",
+		"nats://user:s3cret@127.0.0.1:port",
+		"nats://user:s3cret@[::1",
+	} {
+		ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
+		_, err := broker.Connect(ctx, broker.Options{URL: url})
+		cancel()
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "s3cret", url)
+	}
+}
+
+func TestConnectRefusesANamespaceThatIsNoSubject(t *testing.T) {
+	_, err := broker.Connect(testContext(t), broker.Options{Namespace: "a.b"})
+	require.ErrorContains(t, err, "namespace")
+}
+
+func TestSeveralProcessesMayCreateTheStreamsAtOnce(t *testing.T) {
+	onEachKind(t, broker.Limits{}, func(t *testing.T, connect func() *broker.Broker) {
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				mu.Lock() // it registers a cleanup
+				defer mu.Unlock()
+				connect()
+			})
+		}
+		all.Wait()
+	})
+}
+
+func TestConcurrentConnectsAndChangedLimits(t *testing.T) {
+	e := startEmbedded(t, broker.EmbeddedOptions{})
+	var all sync.WaitGroup
+	brokers := make([]*broker.Broker, 6)
+	for i := range brokers {
+		all.Go(func() {
+			b, err := broker.Connect(testContext(t), broker.Options{Embedded: e})
+			if err != nil {
+				t.Error(err)
+			}
+			brokers[i] = b
+		})
+	}
+	all.Wait()
+	for _, b := range brokers {
+		require.NoError(t, b.Close(testContext(t)))
+	}
+	b := connect(t, broker.Options{Embedded: e, Limits: broker.Limits{PerSubject: 3, BodiesBytes: 1 << 20}})
+	for stream, check := range map[string]func(per, bytes int64) bool{
+		b.Streams().Write:  func(per, _ int64) bool { return per == 3 },
+		b.Streams().Bodies: func(_, bytes int64) bool { return bytes == 1<<20 },
+	} {
+		s, err := b.JetStream().Stream(testContext(t), stream)
+		require.NoError(t, err)
+		c := s.CachedInfo().Config
+		require.True(t, check(c.MaxMsgsPerSubject, c.MaxBytes), stream)
+	}
+}
+
+func TestInstallationsShareABroker(t *testing.T) {
+	e := startEmbedded(t, broker.EmbeddedOptions{})
+	one := connect(t, broker.Options{Embedded: e, Namespace: "one"})
+	two := connect(t, broker.Options{Embedded: e, Namespace: "two"})
+	publish(t, one, one.Subjects().Write("default", "job"), "x")
+	require.EqualValues(t, 1, messagesIn(t, one, one.Streams().Write))
+	require.Zero(t, messagesIn(t, two, two.Streams().Write))
+}
+
+func TestStatusSaysSinceWhen(t *testing.T) {
+	before := time.Now()
+	b := newBroker(t, broker.Limits{})
+	s := b.Status()
+	require.True(t, s.Connected)
+	require.False(t, s.Since.Before(before))
+	require.NoError(t, b.Close(testContext(t)))
+	require.False(t, b.Status().Connected)
+}
+
+func TestTokensAndSubjectsLaws(t *testing.T) {
+	token := regexp.MustCompile(`^[a-z2-7]{32}$`)
+	subject := regexp.MustCompile(`^millrace\.write\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`)
+	b := newBroker(t, broker.Limits{})
+	rapid.Check(t, func(t *rapid.T) {
+		name, other := rapid.String().Draw(t, "name"), rapid.String().Draw(t, "other")
+		require.Regexp(t, token, broker.Token(name))
+		require.Equal(t, name == other, broker.Token(name) == broker.Token(other))
+		if name != broker.Any && other != broker.Any {
+			require.Regexp(t, subject, b.Subjects().Write(name, other))
+		}
+	})
+}

@@ -1,0 +1,146 @@
+package broker_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"millrace/pkg/broker"
+)
+
+const ttl = 2 * time.Second
+
+func TestLeaseHasOneHolder(t *testing.T) {
+	onEachKind(t, broker.Limits{}, func(t *testing.T, connect func() *broker.Broker) {
+		brokers := []*broker.Broker{connect(), connect(), connect()}
+		var mu sync.Mutex
+		var leases []*broker.Lease
+		var contenders sync.WaitGroup
+		for i := range 12 {
+			contenders.Go(func() {
+				l, err := brokers[i%3].AcquireLease(testContext(t), "feed/1", "somebody", ttl)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					leases = append(leases, l)
+					return
+				}
+				require.ErrorIs(t, err, broker.ErrHeld)
+			})
+		}
+		contenders.Wait()
+		require.Len(t, leases, 1)
+		require.True(t, leases[0].Valid())
+		require.NoError(t, leases[0].Release(testContext(t)))
+		require.False(t, leases[0].Valid())
+	})
+}
+
+func TestReleasedLeaseGoesToWhoWaitsWithAHigherRevision(t *testing.T) {
+	onEachKind(t, broker.Limits{}, func(t *testing.T, connect func() *broker.Broker) {
+		b, other := connect(), connect()
+		first, err := b.AcquireLease(testContext(t), "l", "first", ttl)
+		require.NoError(t, err)
+		got := make(chan *broker.Lease, 1)
+		go func() {
+			l, err := other.WaitLease(testContext(t), "l", "second", ttl)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- l
+		}()
+		require.NoError(t, b.CheckLease(testContext(t), "l", first.Revision()))
+		require.NoError(t, first.Release(testContext(t)))
+		second := <-got
+		require.NotNil(t, second)
+		require.Greater(t, second.Revision(), first.Revision())
+		require.ErrorIs(t, b.CheckLease(testContext(t), "l", first.Revision()), broker.ErrLeaseLost)
+		require.NoError(t, b.CheckLease(testContext(t), "l", second.Revision()))
+		require.NoError(t, first.Release(testContext(t)), "releasing what is lost is harmless")
+		require.NoError(t, b.CheckLease(testContext(t), "l", second.Revision()), "and does not touch the new holder")
+		require.NoError(t, second.Release(testContext(t)))
+	})
+}
+
+// renewals counts the records written to the leases' bucket, which is how the
+// tests tell that time has passed for the broker.
+func revisionsWritten(t *testing.T, b *broker.Broker) uint64 {
+	s, err := b.JetStream().Stream(testContext(t), "KV_"+b.Buckets().Leases)
+	require.NoError(t, err)
+	return s.CachedInfo().State.LastSeq
+}
+
+func TestRenewedLeaseKeepsItsRevisionForLongerThanItsTimeToLive(t *testing.T) {
+	b := newBroker(t, broker.Limits{})
+	l, err := b.AcquireLease(testContext(t), "l", "me", time.Second)
+	require.NoError(t, err)
+	// Renewals come three to a time to live.
+	await(t, "it is renewed", func() bool { return revisionsWritten(t, b) >= l.Revision()+7 })
+	require.True(t, l.Valid())
+	require.NoError(t, b.CheckLease(testContext(t), "l", l.Revision()))
+	_, err = b.AcquireLease(testContext(t), "l", "other", time.Second)
+	require.ErrorIs(t, err, broker.ErrHeld)
+	require.NoError(t, l.Release(testContext(t)))
+}
+
+func TestLeaseOfAVanishedHolderExpires(t *testing.T) {
+	onEachKind(t, broker.Limits{}, func(t *testing.T, connect func() *broker.Broker) {
+		b, other := connect(), connect()
+		life, vanish := context.WithCancel(testContext(t))
+		first, err := b.AcquireLease(life, "l", "first", time.Second)
+		require.NoError(t, err)
+		vanish()
+		<-first.Lost()
+		require.False(t, first.Valid())
+		second, err := other.WaitLease(testContext(t), "l", "second", time.Second)
+		require.NoError(t, err)
+		require.Greater(t, second.Revision(), first.Revision())
+		require.NoError(t, second.Release(testContext(t)))
+	})
+}
+
+func TestLeaseIsLostWithTheBroker(t *testing.T) {
+	e, err := broker.StartEmbedded(testContext(t), broker.EmbeddedOptions{DataDir: t.TempDir()})
+	require.NoError(t, err)
+	b := connect(t, broker.Options{Embedded: e})
+	l, err := b.AcquireLease(testContext(t), "l", "me", time.Second)
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	<-l.Lost()
+	require.False(t, l.Valid())
+}
+
+func TestPrivateBrokerForgetsTheLeasesOfItsFormerLife(t *testing.T) {
+	dir := t.TempDir()
+	e, err := broker.StartEmbedded(testContext(t), broker.EmbeddedOptions{DataDir: dir})
+	require.NoError(t, err)
+	b := connect(t, broker.Options{Embedded: e})
+	life, crash := context.WithCancel(testContext(t))
+	first, err := b.AcquireLease(life, "l", "me", time.Hour)
+	require.NoError(t, err)
+	crash()
+	<-first.Lost()
+	require.NoError(t, e.Close())
+
+	b = connect(t, broker.Options{Embedded: startEmbedded(t, broker.EmbeddedOptions{DataDir: dir})})
+	_, err = b.AcquireLease(testContext(t), "l", "me", time.Hour)
+	require.ErrorIs(t, err, broker.ErrHeld)
+	require.NoError(t, b.ResetLeases(testContext(t)))
+	second, err := b.AcquireLease(testContext(t), "l", "me", time.Hour)
+	require.NoError(t, err)
+	require.Greater(t, second.Revision(), first.Revision())
+	require.NoError(t, second.Release(testContext(t)))
+}
+
+func TestBrokerWithAPortKeepsItsLeases(t *testing.T) {
+	e := startEmbedded(t, broker.EmbeddedOptions{Listen: "127.0.0.1:0"})
+	b := connect(t, broker.Options{Embedded: e})
+	l, err := b.AcquireLease(testContext(t), "l", "me", ttl)
+	require.NoError(t, err)
+	require.NoError(t, b.ResetLeases(testContext(t)))
+	require.NoError(t, b.CheckLease(testContext(t), "l", l.Revision()))
+	require.NoError(t, l.Release(testContext(t)))
+}
