@@ -30,6 +30,7 @@ func Main(program, purpose string, run Service) {
 
 // Program is [Main] with its arguments, and returns the exit code.
 func Program(program, purpose string, args []string, run Service) int {
+	LimitMemory()
 	c := FromEnvironment()
 	f := pflag.NewFlagSet(program, pflag.ContinueOnError)
 	f.Usage = func() {

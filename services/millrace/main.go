@@ -20,6 +20,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	service.LimitMemory()
 	root := newRootCommand()
 	err := root.ExecuteContext(ctx)
 	var code *exitError

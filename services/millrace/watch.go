@@ -22,6 +22,8 @@ type watcher struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 	failed chan error
+	// enough, if it is set, ends until at the first status that it is true of.
+	enough func(*millracev1.Status) bool
 }
 
 func watch(ctx context.Context, n *node.Client) (*watcher, error) {
@@ -60,8 +62,8 @@ func (w *watcher) stop() {
 	w.group.Wait()
 }
 
-// until shows how the job goes until it is at its end, has crashed too often, or ctx
-// ends.
+// until shows how the job goes until it is at its end or has got far enough, has
+// crashed too often, or ctx ends.
 func (w *watcher) until(ctx context.Context, out *display, id string, retries int) error {
 	defer out.done()
 	for {
@@ -72,8 +74,12 @@ func (w *watcher) until(ctx context.Context, out *display, id string, retries in
 			return failedError(err)
 		case msg := <-w.status:
 			var s millracev1.Status
-			if proto.Unmarshal(msg.Data, &s) == nil && s.Job == id {
-				out.status(&s)
+			if proto.Unmarshal(msg.Data, &s) != nil || s.Job != id {
+				continue
+			}
+			out.status(&s)
+			if w.enough != nil && w.enough(&s) {
+				return nil
 			}
 		case job := <-w.jobs:
 			if job.Id != id {
@@ -82,6 +88,7 @@ func (w *watcher) until(ctx context.Context, out *display, id string, retries in
 			out.job(job)
 			switch replication.State(job.State) {
 			case replication.Completed:
+				w.lastStatus(out, id)
 				return out.completed(job)
 			case replication.Failed:
 				return failedError(fmt.Errorf("replication failed: %s", job.Reason))
@@ -90,6 +97,21 @@ func (w *watcher) until(ctx context.Context, out *display, id string, retries in
 					return failedError(fmt.Errorf("replication crashed %d times in a row, the last time: %s", job.ErrorCount, job.Reason))
 				}
 			}
+		}
+	}
+}
+
+// lastStatus shows the statuses that have come before the job's end.
+func (w *watcher) lastStatus(out *display, id string) {
+	for {
+		select {
+		case msg := <-w.status:
+			var s millracev1.Status
+			if proto.Unmarshal(msg.Data, &s) == nil && s.Job == id {
+				out.status(&s)
+			}
+		default:
+			return
 		}
 	}
 }

@@ -110,6 +110,7 @@ func (r *run) finish(ctx context.Context) error {
 	for {
 		err := r.checkpoint(ctx)
 		if err == nil {
+			r.publishStatus(ctx)
 			return nil
 		}
 		var c *crash

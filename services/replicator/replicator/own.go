@@ -103,7 +103,12 @@ func (m *Manager) conclude(ctx context.Context, r *run, began time.Time, err err
 	var c *crash
 	switch {
 	case err == nil:
-		r.job.State, r.job.Reason, r.job.ErrorCount = string(replication.Completed), "", 0
+		// What is left of the run goes first: whoever sees the job completed may
+		// stop the pipeline, and the run that is gone on with sees that it is at its end.
+		if err := r.removeFeed(ctx); err != nil {
+			return err
+		}
+		r.job.State, r.job.Reason, r.job.ErrorCount, r.job.Active = string(replication.Completed), "", 0, false
 	case errors.As(err, &c):
 		m.crashed(ctx, r, began, c)
 	case errors.Is(context.Cause(ctx), errRemoved):

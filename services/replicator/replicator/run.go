@@ -88,6 +88,12 @@ func (r *run) end(ctx context.Context) error {
 	if err := r.save(ctx); err != nil {
 		return err
 	}
+	return r.removeFeed(ctx)
+}
+
+// removeFeed ends the reading of the run's feed and removes what is left of the run
+// in the broker.
+func (r *run) removeFeed(ctx context.Context) error {
 	if err := r.m.feeds.Remove(ctx, r.job.Feed); err != nil {
 		return err
 	}

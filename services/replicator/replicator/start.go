@@ -216,6 +216,9 @@ func (r *run) resume(ctx context.Context) (bool, error) {
 	}
 	r.progress = p
 	r.restore(p)
+	if r.mark.EndReached() {
+		return true, nil // the owner died while it concluded the run
+	}
 	return true, r.openFeed(ctx)
 }
 
