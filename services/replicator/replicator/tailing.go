@@ -36,21 +36,18 @@ func (t *tailing) follow(b *broker.Broker, stream, subject string, from uint64) 
 	return out
 }
 
+// pump hands entries over until the reading fails. What a log has lost ends the run:
+// a new one reads again what the watermark would wait for in vain.
 func (t *tailing) pump(b *broker.Broker, stream, subject string, from uint64, out chan<- broker.Entry) error {
 	log, err := b.Follow(t.ctx, stream, subject, from, broker.LogOptions{})
 	if err != nil {
-		return fmt.Errorf("follow %s: %w", subject, err)
+		return lostLog(subject, err)
 	}
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // it was read only
 	for {
 		e, err := log.Next(t.ctx)
-		if errors.Is(err, broker.ErrGap) {
-			// What was trimmed is a hole that the watermark does not pass; the run
-			// notices that it gets no further.
-			continue
-		}
 		if err != nil {
-			return fmt.Errorf("follow %s: %w", subject, err)
+			return lostLog(subject, err)
 		}
 		select {
 		case out <- e:
@@ -58,6 +55,13 @@ func (t *tailing) pump(b *broker.Broker, stream, subject string, from uint64, ou
 			return nil
 		}
 	}
+}
+
+func lostLog(subject string, err error) error {
+	if errors.Is(err, broker.ErrGap) || errors.Is(err, broker.ErrClaimLost) {
+		return &crash{lost: true, reason: fmt.Sprintf("the log %s has lost entries: %v", subject, err)}
+	}
+	return fmt.Errorf("follow %s: %w", subject, err)
 }
 
 func (t *tailing) stop() {
