@@ -52,13 +52,13 @@ func TestBulkGetSendsRequestsAndOptions(t *testing.T) {
 	})
 	for _, compress := range []bool{false, true} {
 		b, err := db.BulkGet(context.Background(), []BulkGetRequest{{ID: `a"`, Rev: "1-x", AttsSince: []string{"1-a", "1-b"}}, {ID: "b"}},
-			BulkGetOptions{Revs: true, Latest: true, Attachments: true, Gzip: compress})
+			BulkGetOptions{Revs: true, Latest: true, Attachments: true, AttEncodingInfo: true, Gzip: compress})
 		require.NoError(t, err)
 		items, err := collect(b)
 		require.Equal(t, io.EOF, err)
 		require.Empty(t, items)
 		require.NoError(t, b.Close())
-		require.Equal(t, "/db/_bulk_get?attachments=true&latest=true&revs=true", asked)
+		require.Equal(t, "/db/_bulk_get?att_encoding_info=true&attachments=true&latest=true&revs=true", asked)
 		require.Equal(t, `{"docs":[{"id":"a\"","rev":"1-x","atts_since":["1-a","1-b"]},{"id":"b"}]}`, body)
 		require.Equal(t, compress, encoding == "gzip")
 	}

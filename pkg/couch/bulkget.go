@@ -58,7 +58,9 @@ type BulkGetItem struct {
 func (db *DB) BulkGet(ctx context.Context, revs []BulkGetRequest, o BulkGetOptions) (*BulkGetResults, error) {
 	r := db.request(http.MethodPost, "_bulk_get")
 	r.query = url.Values{}
-	flags := map[string]bool{"revs": o.Revs, "latest": o.Latest, "attachments": o.Attachments}
+	flags := map[string]bool{
+		"revs": o.Revs, "latest": o.Latest, "attachments": o.Attachments, "att_encoding_info": o.AttEncodingInfo,
+	}
 	for name, set := range flags {
 		if set {
 			r.query.Set(name, "true")
