@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +30,7 @@ type display struct {
 	drawn       bool
 	totals      *millracev1.Counters
 	finished    bool
+	settled     bool
 	rate        rate
 }
 
@@ -38,7 +38,7 @@ func newDisplay(cmd *cobra.Command, asJSON, quiet bool, job *millracev1.Job) *di
 	now := time.Now()
 	return &display{
 		out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), json: asJSON, quiet: quiet,
-		bar: !asJSON && !quiet && isTerminal(os.Stderr), continuous: job.Continuous,
+		bar: !asJSON && !quiet && isTerminal(cmd.ErrOrStderr()), continuous: job.Continuous,
 		began: now, lastLine: now, last: &millracev1.Status{Total: -1},
 	}
 }
@@ -48,7 +48,7 @@ func (d *display) status(s *millracev1.Status) {
 	d.last = s
 	d.rate.add(time.Now(), s)
 	switch {
-	case d.quiet:
+	case d.quiet, d.settled:
 	case d.json:
 		d.printJSON(d.progress("progress"))
 	case d.bar:
@@ -133,6 +133,9 @@ func (d *display) done() {
 		d.drawn = false
 	}
 }
+
+// settle ends the progress. What happens to the job is still told.
+func (d *display) settle() { d.settled = true }
 
 // summary prints what this session did, in CouchDB's counters.
 func (d *display) summary() {
