@@ -1,6 +1,7 @@
 package couch
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http"
 	"net/url"
@@ -42,6 +43,9 @@ type Options struct {
 	// Transport wraps the transport, for tracing. It sees every try of every request,
 	// with log-in requests, and sees credentials in headers.
 	Transport func(http.RoundTripper) http.RoundTripper
+	// Repeating, which may be nil, returns the context of the nth repetition of a
+	// request, n from 1: for traces that tell repetitions apart.
+	Repeating func(ctx context.Context, n int) context.Context
 }
 
 func (o Options) withDefaults() Options {

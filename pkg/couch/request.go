@@ -97,7 +97,7 @@ func (r *request) expects(status int) bool {
 // answer is accepted. The caller closes the answer's body.
 func (db *DB) open(ctx context.Context, r *request) (*http.Response, error) {
 	var resp *http.Response
-	err := db.retry(ctx, r, func() (err error) {
+	err := db.retry(ctx, r, func(ctx context.Context) (err error) {
 		resp, err = db.try(ctx, r)
 		return err
 	})
@@ -107,7 +107,7 @@ func (db *DB) open(ctx context.Context, r *request) (*http.Response, error) {
 // call is open for answers that are read at once: one that read cannot read to its
 // end is requested again. A nil read ignores the body.
 func (db *DB) call(ctx context.Context, r *request, read func(io.Reader) error) error {
-	return db.retry(ctx, r, func() error {
+	return db.retry(ctx, r, func(ctx context.Context) error {
 		resp, err := db.try(ctx, r)
 		if err != nil {
 			return err

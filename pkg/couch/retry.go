@@ -20,12 +20,13 @@ const maxWait = 300 * time.Second
 // retry calls try until it succeeds or its error is not worth another try: CouchDB's
 // retries_per_request, with waits that double. A 429 is not counted, and its
 // Retry-After is obeyed.
-func (db *DB) retry(ctx context.Context, r *request, try func() error) error {
+func (db *DB) retry(ctx context.Context, r *request, try func(ctx context.Context) error) error {
 	failed, throttled := db.waits(), db.waits()
 	var tries int
 	var heldUp time.Duration
-	for {
-		err := try()
+	attempt := ctx
+	for repetition := 1; ; repetition++ {
+		err := try(attempt)
 		if err == nil || ctx.Err() != nil || r.once || Classify(err) != Transient {
 			return err
 		}
@@ -47,6 +48,9 @@ func (db *DB) retry(ctx context.Context, r *request, try func() error) error {
 		r.announce = r.announce || brokeWhileSending(r, err)
 		if err := sleep(ctx, min(wait, maxWait)); err != nil {
 			return &RequestError{Method: r.method, URL: r.url.String(), Err: err}
+		}
+		if db.opts.Repeating != nil {
+			attempt = db.opts.Repeating(ctx, repetition)
 		}
 	}
 }

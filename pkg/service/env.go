@@ -83,7 +83,7 @@ func Open(ctx context.Context, c Config, program string, embedded *broker.Embedd
 		bucket: func(site string) *endpoint.Store { return endpoint.NewStore(bucket, site, sealer) },
 	}
 	e.Pool = endpoint.NewPool(e.bucket(c.Site), couch.Options{
-		UserAgent: "Millrace/" + Version(), Transport: t.Transport,
+		UserAgent: "Millrace/" + Version(), Transport: t.Transport, Repeating: telemetry.WithRetry,
 	})
 	return e, nil
 }
