@@ -16,8 +16,9 @@ type uploader interface {
 	PutMultipart(ctx context.Context, id string, doc []byte, atts []couch.Upload) error
 }
 
-// multipart writes one document with its attachments in their stored encoding.
-func (a *apply) multipart(ctx context.Context, db uploader, bodies *bodyReader, m *millracev1.MultipartDoc) error {
+// multipart writes one document with its attachments in their stored encoding, or
+// decoded where plainOnly says so.
+func (a *apply) multipart(ctx context.Context, db uploader, plainOnly func() (bool, error), bodies *bodyReader, m *millracev1.MultipartDoc) error {
 	docs, err := bodies.documents(ctx, m.Doc)
 	if err != nil {
 		return err
@@ -25,16 +26,46 @@ func (a *apply) multipart(ctx context.Context, db uploader, bodies *bodyReader, 
 	if len(docs) != 1 {
 		return fmt.Errorf("body %d: %d documents where one with attachments was expected", m.Doc.Sequence, len(docs))
 	}
-	d, size := docs[0], uint64(len(docs[0].bytes))
 	uploads := make([]couch.Upload, len(m.Attachments))
 	for i, att := range m.Attachments {
 		uploads[i] = couch.Upload{
 			Name: att.Name, ContentType: att.ContentType, Encoding: att.Encoding, Length: int64(att.Length),
 			Open: func() (io.ReadCloser, error) { return bodies.content(ctx, att), nil },
 		}
-		size += att.Length
 	}
-	err = db.PutMultipart(ctx, d.ref.Id, d.bytes, uploads)
+	d := docs[0]
+	if encoded(uploads) {
+		plain, err := plainOnly()
+		if err != nil {
+			return err
+		}
+		if plain {
+			return a.decoded(ctx, db, d, uploads)
+		}
+	}
+	return a.put(ctx, db, d, uploads)
+}
+
+// decoded writes a document with its attachments decoded.
+func (a *apply) decoded(ctx context.Context, db uploader, d document, uploads []couch.Upload) error {
+	doc, plain, err := decode(d.bytes, uploads)
+	if errors.Is(err, errNotGzipped) {
+		a.rejected = append(a.rejected, rejection(d, 0, "bad_attachment", err.Error()))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return a.put(ctx, db, document{d.ref, doc}, plain)
+}
+
+// put writes a document with its attachments in one request.
+func (a *apply) put(ctx context.Context, db uploader, d document, uploads []couch.Upload) error {
+	size := uint64(len(d.bytes))
+	for _, u := range uploads {
+		size += uint64(u.Length)
+	}
+	err := db.PutMultipart(ctx, d.ref.Id, d.bytes, uploads)
 	var answer *couch.HTTPError
 	switch {
 	case err == nil:

@@ -25,9 +25,10 @@ const Name = "bulk-writer"
 
 // Service writes to targets. Any number of instances may run.
 type Service struct {
-	stage *stage.Stage
-	jobs  *directory.Jobs
-	pool  *endpoint.Pool
+	stage    *stage.Stage
+	jobs     *directory.Jobs
+	pool     *endpoint.Pool
+	dialects dialects
 }
 
 // New registers the stage's handler; the stage's Run starts it.
@@ -52,7 +53,7 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.WriteBatch) error 
 		return svc.stage.Fail(ctx, b.Position, err)
 	}
 	a := &apply{db: db}
-	err = svc.apply(ctx, a, db, b)
+	err = svc.apply(ctx, a, job.Target, db, b)
 	switch {
 	case errors.Is(err, errMissingStub):
 		return svc.refetch(ctx, job, b, true)
@@ -65,7 +66,7 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.WriteBatch) error 
 	return svc.done(ctx, job, b, a)
 }
 
-func (svc *Service) apply(ctx context.Context, a *apply, db *couch.DB, b *millracev1.WriteBatch) error {
+func (svc *Service) apply(ctx context.Context, a *apply, target *millracev1.EndpointRef, db *couch.DB, b *millracev1.WriteBatch) error {
 	bodies := &bodyReader{broker: svc.stage.Broker(), prefix: b.BodyPrefix}
 	for _, ref := range b.Bodies {
 		docs, err := bodies.documents(ctx, ref)
@@ -76,8 +77,9 @@ func (svc *Service) apply(ctx context.Context, a *apply, db *couch.DB, b *millra
 			return err
 		}
 	}
+	plainOnly := func() (bool, error) { return svc.dialects.plainOnly(ctx, target, db) }
 	for _, m := range b.Multiparts {
-		if err := a.multipart(ctx, db, bodies, m); err != nil {
+		if err := a.multipart(ctx, db, plainOnly, bodies, m); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,176 @@
+package writer
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/couch"
+	"millrace/pkg/rawdoc"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+func compressed(t *testing.T, content string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := io.WriteString(w, content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func upload(name, encoding string, content []byte) couch.Upload {
+	return couch.Upload{
+		Name: name, ContentType: "text/plain", Encoding: encoding, Length: int64(len(content)),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+	}
+}
+
+// pouch takes documents as PouchDB does.
+type pouch struct {
+	doc      []byte
+	contents map[string]string
+}
+
+func (p *pouch) PutMultipart(_ context.Context, _ string, doc []byte, atts []couch.Upload) error {
+	p.doc, p.contents = doc, map[string]string{}
+	for _, a := range atts {
+		r, err := a.Open()
+		if err != nil {
+			return err
+		}
+		content, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+		if int64(len(content)) != a.Length {
+			return fmt.Errorf("%s: %d bytes were announced as %d", a.Name, len(content), a.Length)
+		}
+		p.contents[a.Name] = string(content)
+	}
+	return nil
+}
+
+func TestGzippedAttachmentsAreDecodedForATargetThatKnowsNoEncodings(t *testing.T) {
+	text := strings.Repeat("the mill wheel ", 10_000)
+	zipped := compressed(t, text)
+	doc := fmt.Appendf(nil, `{"_id":"a","_rev":"4-x","n":1e400,"_attachments":{`+
+		`"text":{"content_type":"text/plain","revpos":3,"digest":"md5-x","length":%d,"encoding":"gzip","encoded_length":%d,"follows":true},`+
+		`"plain":{"content_type":"image/png","revpos":2,"digest":"md5-y","length":3,"follows":true},`+
+		`"old":{"content_type":"image/png","revpos":1,"digest":"md5-z","length":3,"stub":true}}}`, len(text), len(zipped))
+	uploads := []couch.Upload{upload("text", "gzip", zipped), upload("plain", "", []byte("png"))}
+
+	p, a := &pouch{}, &apply{}
+	if err := a.decoded(t.Context(), p, document{&millracev1.DocRef{Id: "a", Rev: "4-x"}, doc}, uploads); err != nil {
+		t.Fatal(err)
+	}
+	if p.contents["text"] != text || p.contents["plain"] != "png" || a.written != 1 {
+		t.Errorf("text of %d bytes, %q, %d written", len(p.contents["text"]), p.contents["plain"], a.written)
+	}
+	meta, err := rawdoc.Scan(p.doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := rawdoc.Attachment{Name: "text", ContentType: "text/plain", RevPos: 3, Length: int64(len(text)), Follows: true}
+	if got := meta.Attachments[0]; got.Name != want.Name || got.ContentType != want.ContentType || got.RevPos != want.RevPos ||
+		got.Length != want.Length || !got.Follows || got.Encoding != "" || got.Digest != "" {
+		t.Errorf("the document says %+v", got)
+	}
+	if got := meta.Attachments[1]; got.Digest != "md5-y" || got.Length != 3 || !got.Follows {
+		t.Errorf("of the plain attachment it says %+v", got)
+	}
+	if !bytes.Contains(p.doc, []byte(`"n":1e400`)) || !bytes.Contains(p.doc, []byte(`"md5-z"`)) {
+		t.Errorf("the document is %s", p.doc)
+	}
+}
+
+func TestAttachmentThatCannotBeDecodedIsRejected(t *testing.T) {
+	whole := compressed(t, strings.Repeat("x", 1000))
+	for name, content := range map[string][]byte{
+		"not gzipped": []byte("plain text all along"),
+		"cut":         whole[:len(whole)-9],
+		"too short":   whole[:5],
+		"damaged":     append(bytes.Clone(whole[:len(whole)-8]), 1, 2, 3, 4, 5, 6, 7, 8),
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc := fmt.Appendf(nil, `{"_id":"a","_attachments":{"text":{"content_type":"text/plain","revpos":1,"encoding":"gzip","encoded_length":%d,"follows":true}}}`, len(content))
+			p, a := &pouch{}, &apply{}
+			err := a.decoded(t.Context(), p, document{&millracev1.DocRef{Id: "a", Rev: "1-x"}, doc}, []couch.Upload{upload("text", "gzip", content)})
+			if err != nil || p.doc != nil || len(a.rejected) != 1 || a.rejected[0].Reason == "" {
+				t.Errorf("%v, rejected %v, written %s", err, a.rejected, p.doc)
+			}
+		})
+	}
+}
+
+func TestEmptyAttachmentIsEmptyInAnyEncoding(t *testing.T) {
+	p, a := &pouch{}, &apply{}
+	doc := []byte(`{"_id":"a","_attachments":{"text":{"content_type":"text/plain","revpos":1,"encoding":"gzip","encoded_length":0,"follows":true}}}`)
+	err := a.decoded(t.Context(), p, document{&millracev1.DocRef{Id: "a"}, doc}, []couch.Upload{upload("text", "gzip", nil)})
+	if content, there := p.contents["text"]; err != nil || !there || content != "" {
+		t.Errorf("%v, rejected %v, content %q", err, a.rejected, content)
+	}
+}
+
+func TestContentThatIsGoneIsNotTheAttachmentsFault(t *testing.T) {
+	gone := upload("text", "gzip", nil)
+	gone.Open = func() (io.ReadCloser, error) { return nil, broker.ErrGone }
+	a := &apply{}
+	doc := []byte(`{"_id":"a","_attachments":{"text":{"content_type":"text/plain","revpos":1,"encoding":"gzip","encoded_length":3,"follows":true}}}`)
+	err := a.decoded(t.Context(), &pouch{}, document{&millracev1.DocRef{Id: "a"}, doc}, []couch.Upload{gone})
+	if !errors.Is(err, broker.ErrGone) || len(a.rejected) != 0 {
+		t.Errorf("%v, rejected %v", err, a.rejected)
+	}
+}
+
+// answering says who it is, or does not.
+type answering struct {
+	info  couch.ServerInfo
+	err   error
+	asked int
+}
+
+func (s *answering) Server(context.Context) (couch.ServerInfo, error) {
+	s.asked++
+	return s.info, s.err
+}
+
+func TestTargetIsAskedOnceWhetherItKnowsEncodings(t *testing.T) {
+	pouchdb := couch.ServerInfo{Pouch: "Welcome!"}
+	for name, c := range map[string]struct {
+		server *answering
+		plain  bool
+		fails  bool
+		asked  int
+	}{
+		"CouchDB":              {server: &answering{}, asked: 1},
+		"PouchDB":              {server: &answering{info: pouchdb}, plain: true, asked: 1},
+		"behind a proxy":       {server: &answering{err: &couch.HTTPError{Status: http.StatusForbidden}}, asked: 1},
+		"down for the moment":  {server: &answering{err: &couch.HTTPError{Status: http.StatusServiceUnavailable}}, fails: true, asked: 2},
+		"no answer whatsoever": {server: &answering{err: io.ErrUnexpectedEOF}, fails: true, asked: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var d dialects
+			for range 2 {
+				plain, err := d.plainOnly(t.Context(), &millracev1.EndpointRef{Id: "e"}, c.server)
+				if plain != c.plain || (err != nil) != c.fails {
+					t.Errorf("%t, %v", plain, err)
+				}
+			}
+			if c.server.asked != c.asked {
+				t.Errorf("asked %d times", c.server.asked)
+			}
+		})
+	}
+}
