@@ -311,7 +311,7 @@ func TestCouchDBsOwnReplicationPassesStrictly(t *testing.T) {
 		defer transport.CloseIdleConnections()
 		client := &http.Client{Transport: transport, Timeout: time.Minute}
 		// On a document whose only attachment is empty and not compressed, CouchDB
-		// 3.5.0 waits for ever, having written it.
+		// 3.5.0 waits for five minutes, having written it.
 		var doc struct {
 			Rev string `json:"_rev"`
 		}
