@@ -33,7 +33,7 @@ func TestCopiesAreTheSame(t *testing.T) {
 				after("dead", `"_deleted":true`, 1, 9),
 				doc("_design/d", 1, `"views":{}`),
 				doc("é/+ %\n", 1, ""),
-				doc("attached", 1, `"_attachments":{"a.txt":{"content_type":"image/png","revpos":1,"data":"AAAA"},"b":{"content_type":"image/png","data":"AQID"}}`),
+				doc("attached", 1, `"_attachments":{"a.txt":{"content_type":"image/png","revpos":1,"data":"AAAA"},"b":{"content_type":"image/png","revpos":1,"data":"AQID"}}`),
 			)
 		}
 		// In another order, and with a local document that does not count.
