@@ -33,21 +33,6 @@ func TestConnectRefusesANamespaceThatIsNoSubject(t *testing.T) {
 	require.ErrorContains(t, err, "namespace")
 }
 
-func TestSeveralProcessesMayCreateTheStreamsAtOnce(t *testing.T) {
-	onEachKind(t, broker.Limits{}, func(t *testing.T, connect func() *broker.Broker) {
-		var mu sync.Mutex
-		var all sync.WaitGroup
-		for range 4 {
-			all.Go(func() {
-				mu.Lock() // it registers a cleanup
-				defer mu.Unlock()
-				connect()
-			})
-		}
-		all.Wait()
-	})
-}
-
 func TestConcurrentConnectsAndChangedLimits(t *testing.T) {
 	e := startEmbedded(t, broker.EmbeddedOptions{})
 	var all sync.WaitGroup

@@ -46,8 +46,7 @@ type reading struct {
 	name     string
 	iterator jetstream.MessagesContext
 	session  context.Context // ends with the connection
-	end      context.CancelFunc
-	received uint64 // the consumer's count of what it delivered
+	received uint64          // the consumer's count of what it delivered
 }
 
 // Follow reads a subject of a stream from a stream sequence on: one above that
@@ -74,24 +73,22 @@ func (b *Broker) Follow(ctx context.Context, stream, subject string, from uint64
 // begins anew by itself. The errors are ctx's, [ErrGap], [ErrClaimLost] (the
 // entry is skipped by the next call), what Check returned, and [ErrClosed].
 func (r *LogReader) Next(ctx context.Context) (Entry, error) {
-	for {
-		e, err := r.receive(ctx)
-		if err != nil {
-			return Entry{}, r.wrap(err)
-		}
-		if r.o.Check != nil {
-			if err := r.o.Check(e); err != nil {
-				r.again = &e
-				return Entry{}, r.wrap(err)
-			}
-		}
-		r.again = nil
-		r.advance(e)
-		if e, err = r.b.complete(ctx, e); err != nil {
-			return Entry{}, r.wrap(err)
-		}
-		return e, nil
+	e, err := r.receive(ctx)
+	if err != nil {
+		return Entry{}, r.wrap(err)
 	}
+	if r.o.Check != nil {
+		if err := r.o.Check(e); err != nil {
+			r.again = &e
+			return Entry{}, r.wrap(err)
+		}
+	}
+	r.again = nil
+	r.advance(e)
+	if e, err = r.b.complete(ctx, e); err != nil {
+		return Entry{}, r.wrap(err)
+	}
+	return e, nil
 }
 
 // Position is the stream sequence from which on to follow in order to continue
@@ -112,7 +109,7 @@ func (r *LogReader) wrap(err error) error {
 	return fmt.Errorf("follow %s of %s: %w", r.subject, r.stream, err)
 }
 
-// receive returns the next entry that is not known to be a repetition.
+// receive returns the next entry, from a new consumer when the old one has ended.
 func (r *LogReader) receive(ctx context.Context) (Entry, error) {
 	for {
 		if r.closed {
@@ -189,7 +186,7 @@ func (r *LogReader) advance(e Entry) {
 
 // open begins to read at the position, or says that it is no longer there.
 func (r *LogReader) open(ctx context.Context) error {
-	session, end, err := r.b.session.within(context.WithoutCancel(ctx))
+	session, err := r.b.session.wait(ctx)
 	if err != nil {
 		return err
 	}
@@ -203,10 +200,9 @@ func (r *LogReader) open(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		end()
 		return err
 	}
-	g.session, g.end = session, end
+	g.session = session
 	r.reading = g
 	return nil
 }
@@ -286,9 +282,7 @@ func (r *LogReader) drop() {
 	g := r.reading
 	r.reading = nil
 	g.iterator.Stop()
-	connected := g.session.Err() == nil
-	g.end()
-	if !connected {
+	if g.session.Err() != nil {
 		return // it ends by itself, see InactiveThreshold
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)

@@ -40,19 +40,19 @@ func (s *subscription) handle(subject string, h *held) {
 
 func (s *subscription) ack(h *held) error {
 	if !s.o.AckSync {
-		return h.msg.Ack()
+		return s.b.acknowledge(h.msg, verbAck)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	return h.msg.DoubleAck(ctx)
+	return s.b.ackSync(ctx, h.msg)
 }
 
 // open makes Watermill's message of a delivered one. The content of a large
 // message is fetched only now, so that no more of them than are handled are in
 // memory (invariant 5).
 func (s *subscription) open(h *held) (*message.Message, error) {
-	header := h.msg.Headers()
-	payload, err := s.b.checkOut(s.pulling, header, h.msg.Data())
+	header := h.msg.Header
+	payload, err := s.b.checkOut(s.pulling, header, h.msg.Data)
 	lost := errors.Is(err, ErrClaimLost)
 	if err != nil && !lost {
 		return nil, err
@@ -72,7 +72,7 @@ func (s *subscription) open(h *held) (*message.Message, error) {
 		}
 	}
 	m.Metadata[MetaSequence] = formatUint(h.sequence)
-	m.Metadata[MetaSubject] = h.msg.Subject()
+	m.Metadata[MetaSubject] = h.msg.Subject
 	m.Metadata[MetaDelivered] = formatUint(h.delivered)
 	m.Metadata[MetaPublished] = h.published.UTC().Format(time.RFC3339Nano)
 	if lost {

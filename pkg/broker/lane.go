@@ -10,31 +10,23 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
-	// lanesPerSubscription pull in turn, so that one request is always on its
-	// way while the other's messages arrive: with a single one every batch would
-	// cost a round trip of silence.
-	lanesPerSubscription = 2
+// lanesPerSubscription pull in turn, so that one request is always on its way
+// while the other's messages arrive: with a single one every batch would cost a
+// round trip of silence.
+const lanesPerSubscription = 2
 
-	pullHeartbeat = 5 * time.Second // a dead consumer is noticed after two
-)
-
-// lane pulls messages for as long as there is room.
+// lane pulls messages for as long as there is room, and begins anew whenever
+// something is wrong with the connection or the consumer.
 func (s *subscription) lane() {
 	retry := newBackoff(10*time.Millisecond, 2*time.Second)
-	for {
-		n := s.reserve()
-		if n == 0 {
-			return
-		}
-		err := s.pull(n)
+	for s.pulling.Err() == nil {
+		err := s.pullWhileWell(retry)
 		if errors.Is(err, ErrClosed) {
 			s.stop()
 			return
 		}
-		if err == nil || s.pulling.Err() != nil {
-			retry.reset()
-			continue
+		if s.pulling.Err() != nil {
+			return
 		}
 		s.b.log.Debug("pull", "consumer", s.o.Durable, "error", err)
 		if retry.wait(s.pulling) != nil {
@@ -47,11 +39,43 @@ func (s *subscription) lane() {
 	}
 }
 
+// pullWhileWell pulls until the first error, which is the end of the connection
+// too: requests are forgotten with it.
+func (s *subscription) pullWhileWell(retry *retryPause) error {
+	ctx, cancel, err := s.b.session.within(s.pulling)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	stream, consumer := s.current()
+	p, err := s.b.newPuller(stream, consumer, s.o.PullMaxMessages)
+	if err != nil {
+		return err
+	}
+	defer p.close(s.takeUnasked)
+	for {
+		n := s.reserve(ctx)
+		if n == 0 {
+			return ctx.Err()
+		}
+		left := n
+		err := p.pull(ctx, n, s.pullBytes(), func(m *nats.Msg) {
+			left--
+			s.take(m)
+		})
+		s.unreserve(left)
+		if err != nil {
+			return err
+		}
+		retry.reset()
+	}
+}
+
 // reserve waits until there is room and takes some of it: how many messages to
 // ask for, 0 when no more are wanted. Never is more asked for than can be held,
 // so that everything delivered is in a queue and reported as in progress.
-func (s *subscription) reserve() int {
-	for s.pulling.Err() == nil {
+func (s *subscription) reserve(ctx context.Context) int {
+	for ctx.Err() == nil {
 		s.mu.Lock()
 		capacity := s.o.PullMaxMessages
 		room := capacity - s.dealer.held - s.promised
@@ -67,53 +91,29 @@ func (s *subscription) reserve() int {
 		s.mu.Unlock()
 		select {
 		case <-changed:
-		case <-s.pulling.Done():
+		case <-ctx.Done():
 		}
 	}
 	return 0
 }
 
-// pull asks for n messages and takes what comes until the request ends.
-func (s *subscription) pull(n int) error {
-	left := n
-	defer func() {
-		s.mu.Lock()
-		s.promised -= left
-		s.signal()
-		s.mu.Unlock()
-	}()
-	ctx, cancel, err := s.b.session.within(s.pulling)
-	if err != nil {
-		return err
-	}
-	defer cancel()
-	batch, err := s.current().Fetch(n,
-		jetstream.FetchMaxBytes(s.pullBytes()),
-		jetstream.FetchContext(ctx),
-		jetstream.FetchHeartbeat(pullHeartbeat))
-	if err != nil {
-		return err
-	}
-	for m := range batch.Messages() {
-		left--
-		s.take(m)
-	}
-	return pullError(batch.Error())
+// unreserve gives back what was asked for and has not come.
+func (s *subscription) unreserve(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.promised -= n
+	s.signal()
+}
+
+// takeUnasked is take for what arrives after its request was given up.
+func (s *subscription) takeUnasked(m *nats.Msg) {
+	s.unreserve(-1)
+	s.take(m)
 }
 
 // pullBytes is one lane's part of the bound. A single message always fits.
 func (s *subscription) pullBytes() int {
 	return max(s.o.PullMaxBytes/lanesPerSubscription, 2*int(s.b.conn.MaxPayload()))
-}
-
-// pullError drops what only says that the request has ended.
-func pullError(err error) error {
-	switch {
-	case errors.Is(err, nats.ErrTimeout), errors.Is(err, jetstream.ErrNoMessages),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return nil
-	}
-	return err
 }
 
 // ensureConsumer creates the durable consumer, or makes it what the options say.
@@ -129,15 +129,16 @@ func (s *subscription) ensureConsumer(ctx context.Context) error {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.consumer = c
+		s.stream, s.consumer = stream, c.CachedInfo().Name
 		return nil
 	})
 }
 
-func (s *subscription) current() jetstream.Consumer {
+// current names the consumer and its stream.
+func (s *subscription) current() (stream, consumer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.consumer
+	return s.stream, s.consumer
 }
 
 func (s *subscription) streamName(ctx context.Context) (string, error) {

@@ -90,6 +90,23 @@ func TestReaderSurvivesARestartOfTheServer(t *testing.T) {
 	requireEntries(t, r, 5, 20)
 }
 
+func TestReaderOfABrokerThatIsAwayEndsWithItsContext(t *testing.T) {
+	e, err := broker.StartEmbedded(testContext(t), broker.EmbeddedOptions{DataDir: t.TempDir()})
+	require.NoError(t, err)
+	b := connect(t, broker.Options{Embedded: e})
+	r := follow(t, b, b.Streams().Routed, b.Subjects().Routed("f"), 0, broker.LogOptions{})
+	require.NoError(t, e.Close())
+	await(t, "the loss is noticed", func() bool { return !b.Status().Connected })
+	ctx, cancel := context.WithCancel(testContext(t))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.Next(ctx)
+		ended <- err
+	}()
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
 func TestReaderSurvivesTheLossOfItsConsumer(t *testing.T) {
 	b := newBroker(t, broker.Limits{})
 	p := newPublisher(t, b, broker.PublisherOptions{})

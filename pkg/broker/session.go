@@ -52,25 +52,35 @@ func (s *session) finish() {
 	close(s.back)
 }
 
-// within waits until there is a connection and derives from ctx one that ends
-// with it. The error is ctx's, or [ErrClosed].
-func (s *session) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
+// wait waits until there is a connection and returns the context that ends with
+// it. The error is ctx's, or [ErrClosed].
+func (s *session) wait(ctx context.Context) (context.Context, error) {
 	for {
 		s.mu.Lock()
 		current, back, over := s.ctx, s.back, s.over
 		s.mu.Unlock()
-		if over {
-			return nil, nil, ErrClosed
-		}
-		if current != nil {
-			derived, cancel := context.WithCancel(ctx)
-			stop := context.AfterFunc(current, cancel)
-			return derived, func() { stop(); cancel() }, ctx.Err()
+		switch {
+		case over:
+			return nil, ErrClosed
+		case current != nil:
+			return current, ctx.Err()
 		}
 		select {
 		case <-back:
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
+}
+
+// within waits until there is a connection and derives from ctx a context that
+// ends with it. The error is ctx's, or [ErrClosed].
+func (s *session) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	current, err := s.wait(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	derived, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(current, cancel)
+	return derived, func() { stop(); cancel() }, nil
 }

@@ -92,8 +92,8 @@ func TestMessageBeingHandledIsNotDeliveredAgain(t *testing.T) {
 	subject := b.Subjects().Write("default", "job")
 	publish(t, b, subject, "long", "queued behind it")
 	long := receive(t, messages)
-	// Another job's messages are the clock: each is handed back until the broker
-	// has delivered it four times, with a delay as long as AckWait.
+	// Another job's message is the clock: it is refused until it has come five
+	// times, whose delays add up to more than AckWait.
 	publish(t, b, b.Subjects().Write("default", "clock"), "tick")
 	for {
 		m := receive(t, messages)
@@ -157,6 +157,38 @@ func TestCloseGivesBackWhatWasNotHandled(t *testing.T) {
 	require.NoError(t, first.Close())
 	require.Error(t, abandoned.Context().Err(), "its handler was told")
 	require.Len(t, consume(t, b, b.Subjects().Write("default", broker.Any), 5, broker.SubscriberOptions{Durable: "stage"}), 5)
+}
+
+// With an AckWait this long, whatever an instance that ends had on its way would
+// be missing.
+func TestInstancesThatComeAndGoLeaveNothingBehind(t *testing.T) {
+	b := newBroker(t, broker.Limits{PerSubject: 1000})
+	const n = 600
+	p := newPublisher(t, b, broker.PublisherOptions{})
+	for i := range n {
+		_, err := p.PublishAsync(testContext(t), b.Subjects().Write("default", fmt.Sprint(i%7)), fmt.Appendf(nil, "%d", i))
+		require.NoError(t, err)
+	}
+	all := b.Subjects().Write("default", broker.Any)
+	seen := map[string]bool{}
+	for range 15 {
+		s, err := broker.NewSubscriber(b, broker.SubscriberOptions{Durable: "stage", AckWait: time.Hour, AckSync: true, DrainTimeout: time.Millisecond})
+		require.NoError(t, err)
+		messages, err := s.Subscribe(testContext(t), all)
+		require.NoError(t, err)
+		for range 10 {
+			m := receive(t, messages)
+			m.Ack()
+			seen[string(m.Payload)] = true
+		}
+		require.NoError(t, s.Close())
+	}
+	messages, _ := subscribe(t, b, all, broker.SubscriberOptions{AckWait: time.Hour})
+	for len(seen) < n {
+		m := receive(t, messages)
+		m.Ack()
+		seen[string(m.Payload)] = true
+	}
 }
 
 func TestCloseWaitsForHandlers(t *testing.T) {

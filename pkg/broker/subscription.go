@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 )
 
 // subscription is one Subscribe: two lanes pull, one dispatcher deals, each
@@ -25,7 +25,8 @@ type subscription struct {
 	parent   context.Context // of the messages' contexts: the caller's
 
 	mu       sync.Mutex
-	consumer jetstream.Consumer
+	stream   string
+	consumer string
 	dealer   *dealer[*held]
 	promised int // messages that the lanes have asked for and not got
 	held     map[*held]struct{}
@@ -34,7 +35,7 @@ type subscription struct {
 
 // held is a message that was delivered here and not yet settled.
 type held struct {
-	msg       jetstream.Msg
+	msg       *nats.Msg
 	delivered uint64
 	sequence  uint64
 	published time.Time
@@ -111,7 +112,7 @@ func (s *subscription) next() (string, *held, bool) {
 
 // take puts a delivered message into its subject's queue; what there is no room
 // for goes back into the stream for a while.
-func (s *subscription) take(m jetstream.Msg) {
+func (s *subscription) take(m *nats.Msg) {
 	h := &held{msg: m, delivered: 1}
 	if meta, err := m.Metadata(); err == nil {
 		h.delivered, h.sequence, h.published = meta.NumDelivered, meta.Sequence.Stream, meta.Timestamp
@@ -119,7 +120,7 @@ func (s *subscription) take(m jetstream.Msg) {
 	s.mu.Lock()
 	s.promised--
 	s.held[h] = struct{}{}
-	back, refused := s.dealer.offer(m.Subject(), h)
+	back, refused := s.dealer.offer(m.Subject, h)
 	if refused {
 		delete(s.held, back)
 	}
@@ -171,7 +172,7 @@ func (s *subscription) keep() {
 			return
 		}
 		for _, h := range s.snapshot() {
-			s.report(h.msg.InProgress())
+			s.report(s.b.acknowledge(h.msg, verbInProgress))
 		}
 	}
 }
@@ -192,12 +193,7 @@ func (s *subscription) signal() {
 	s.changed = make(chan struct{})
 }
 
-func (s *subscription) nak(h *held, delay time.Duration) error {
-	if delay == 0 {
-		return h.msg.Nak()
-	}
-	return h.msg.NakWithDelay(delay)
-}
+func (s *subscription) nak(h *held, delay time.Duration) error { return s.b.nak(h.msg, delay) }
 
 // report logs what could not be told to the broker. It will find out by itself:
 // AckWait passes and the message is delivered again (invariant 2).
