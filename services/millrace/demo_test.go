@@ -142,10 +142,27 @@ func TestDemoStaysUpAndTellsOfWhatIsAddedUntilInterrupted(t *testing.T) {
 }
 
 func TestDemoIsInterruptedBeforeItsEnd(t *testing.T) {
-	demo := startDemo(t, "--docs", "20000", "--once")
-	demo.await(`^source: `) // the replication is about to begin
-	require.Equal(t, exitInterrupted, demo.end())
+	for _, after := range []string{"source: ", "target: "} { // before the replication, before the verify
+		t.Run(after, func(t *testing.T) {
+			dir := temporary(t)
+			ctx, interrupt := context.WithCancel(t.Context())
+			out := writerFunc(func(p []byte) (int, error) {
+				if strings.HasPrefix(string(p), after) {
+					interrupt()
+				}
+				return len(p), nil
+			})
+			require.Equal(t, exitInterrupted, runDemo(ctx, t, out, "--docs", "100"))
+			left, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Empty(t, left)
+		})
+	}
 }
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestDemoKeepsTheStreamsWhereItIsTold(t *testing.T) {
 	temporary(t)
@@ -165,4 +182,24 @@ func TestDemoNeedsADocumentAndItsPorts(t *testing.T) {
 
 	require.Equal(t, exitUsage, runDemo(t.Context(), t, io.Discard, "--docs", "0"))
 	require.Equal(t, exitFailed, runDemo(t.Context(), t, io.Discard, "--target-port", port))
+}
+
+func TestDemoSaysWhatDiffers(t *testing.T) {
+	p, err := openPonds(0, 0)
+	require.NoError(t, err)
+	defer p.close() //nolint:errcheck // the test has seen what it wants
+	for _, db := range []*couch.DB{p.source, p.target} {
+		require.NoError(t, db.Create(t.Context(), nil))
+	}
+	put(t, p.source.String(), "hello", `{}`)
+
+	var out strings.Builder
+	cmd := newDemoCommand()
+	cmd.SetContext(t.Context())
+	cmd.SetErr(io.Discard)
+	err = (&demo{cmd: cmd, out: &out, ponds: p}).verify()
+	var exit *exitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, exitDifferent, exit.code)
+	require.Contains(t, out.String(), `"hello" missing document`)
 }
