@@ -14,6 +14,10 @@ import (
 	millracev1 "millrace/proto/millrace/v1"
 )
 
+// ErrFeedLost says that a feed cannot go on: batches that were not done yet are gone from
+// its log. Its jobs begin new runs from their checkpoints.
+var ErrFeedLost = errors.New("the feed cannot go on")
+
 // Fail reports that a run cannot go on because of err, and returns err, for the
 // message to be handed back. The replicator ends the run and begins another one
 // after a while; the messages of the old run are then dropped.
@@ -46,7 +50,10 @@ func (s *Stage) event(ctx context.Context, pos *millracev1.Position, err error) 
 	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
 		e.TraceId = span.TraceID().String()
 	}
-	if couch.Classify(err) == couch.Permanent {
+	switch {
+	case errors.Is(err, ErrFeedLost):
+		e.Class = millracev1.Event_CLASS_FEED_LOST
+	case couch.Classify(err) == couch.Permanent:
 		e.Class = millracev1.Event_CLASS_PERMANENT
 	}
 	var answer *couch.HTTPError

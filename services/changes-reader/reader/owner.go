@@ -55,12 +55,15 @@ func (svc *Service) own(ctx context.Context, f *millracev1.Feed, epoch uint64) e
 	if f.BatchRows == 0 {
 		f.BatchRows = defaultBatchRows
 	}
-	o.tail = newTail(svc.stage.Broker(), subjects.Routed(f.Id), uint64(max(f.Window, 1)))
+	o.tail = &tail{broker: svc.stage.Broker(), subject: subjects.Routed(f.Id), covered: o.covered, window: uint64(f.Window)}
 	if f.Window == 0 {
 		o.tail.window = defaultWindow
 	}
 	ended, err := o.resume(ctx)
-	if err != nil || ended {
+	switch {
+	case errors.Is(err, stage.ErrFeedLost):
+		return o.giveUp(ctx, err)
+	case err != nil || ended:
 		return err
 	}
 	return o.read(ctx)
@@ -76,7 +79,7 @@ func (o *ownership) resume(ctx context.Context) (ended bool, err error) {
 	o.batch.known = since
 	last, err := o.log.LastAppended(ctx)
 	if errors.Is(err, broker.ErrGone) {
-		return false, nil // a new feed
+		return false, o.checkNew(ctx)
 	}
 	if err != nil {
 		return false, fmt.Errorf("find the end of the feed's log: %w", err)
@@ -92,6 +95,52 @@ func (o *ownership) resume(ctx context.Context) (ended bool, err error) {
 	return b.End, nil
 }
 
+// checkNew makes sure that a feed without batches has never had any: an ordinal has one
+// batch (ADR 001), and a run that has passed ordinal 1 would take a second one for done.
+func (o *ownership) checkNew(ctx context.Context) error {
+	if err := o.tail.look(ctx); err != nil {
+		return err
+	}
+	if o.tail.routed > 0 {
+		return fmt.Errorf("%w: its log was trimmed, although batch %d was routed", stage.ErrFeedLost, o.tail.routed)
+	}
+	return nil
+}
+
+// giveUp tells the feed's jobs, until the feed is no more, that they have to begin anew
+// from their checkpoints. It is said again because an owner of a job that was away
+// does not hear what was said before.
+func (o *ownership) giveUp(ctx context.Context, err error) error {
+	for delay := readAgain; ; delay = min(2*delay, readAgainMax) {
+		o.report(ctx, err)
+		if err := wait(ctx, delay); err != nil {
+			return err
+		}
+	}
+}
+
+// covered is the newest ordinal that a job of the feed has in a checkpoint.
+func (o *ownership) covered(ctx context.Context) (uint64, error) {
+	newest := uint64(0)
+	for _, entry := range o.roster() {
+		p, err := o.svc.jobs.Progress(ctx, entry.Job)
+		if err != nil {
+			return 0, err
+		}
+		if p != nil && p.Feed == o.feed.Id {
+			newest = max(newest, p.Ordinal)
+		}
+	}
+	return newest, nil
+}
+
+// logError is a batch that did not get into the log. Its ordinal is used up and its rows
+// are forgotten, so that only the log's end says how to go on.
+type logError struct{ err error }
+
+func (e *logError) Error() string { return e.err.Error() }
+func (e *logError) Unwrap() error { return e.err }
+
 // read reads the source and goes on after every failure: at once after a cut
 // line, with growing waits while the source is away. What the jobs of the feed have
 // to know is reported.
@@ -100,10 +149,11 @@ func (o *ownership) read(ctx context.Context) error {
 	for {
 		before := o.batch.ordinal
 		err := o.pass(ctx)
+		var unlogged *logError
 		switch {
 		case err == nil && !o.feed.Live:
 			return o.flush(ctx)
-		case errors.Is(err, broker.ErrFenced) || ctx.Err() != nil:
+		case errors.As(err, &unlogged) || ctx.Err() != nil:
 			return err
 		}
 		if o.batch.ordinal > before {
@@ -134,11 +184,19 @@ func (o *ownership) pass(ctx context.Context) error {
 	return p.live(ctx, heartbeat)
 }
 
-// publish appends a batch to the feed's log. A batch is one trace, which begins here.
+// publish is the pass's sink. Its errors end the ownership.
 func (o *ownership) publish(ctx context.Context, b *millracev1.ChangesBatch) error {
 	if err := o.tail.room(ctx, b.Ordinal); err != nil {
-		return err
+		return &logError{err}
 	}
+	if err := o.append(ctx, b); err != nil {
+		return &logError{err}
+	}
+	return nil
+}
+
+// append adds a batch to the feed's log. A batch is one trace, which begins here.
+func (o *ownership) append(ctx context.Context, b *millracev1.ChangesBatch) error {
 	ctx, span := o.svc.stage.Tracer().Start(ctx, Name, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindProducer))
 	defer span.End()
 	ctx = telemetry.WithScope(ctx, telemetry.Scope{Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal})
@@ -170,18 +228,22 @@ func (svc *Service) close(ctx context.Context, log *broker.Appender) {
 	}
 }
 
-// report tells every job of the feed that the source cannot be read.
+// report tells every job of the feed that it cannot be read.
 func (o *ownership) report(ctx context.Context, err error) {
-	o.svc.stage.Log().WarnContext(ctx, "source cannot be read", "feed", o.feed.Id, "error", err)
-	current, _, ok := o.svc.feeds.Get(o.feed.Id)
-	if !ok {
-		return
-	}
-	for _, entry := range current.Roster {
+	o.svc.stage.Log().WarnContext(ctx, "feed cannot be read", "feed", o.feed.Id, "error", err)
+	for _, entry := range o.roster() {
 		pos := &millracev1.Position{Job: entry.Job, Run: entry.Run, Feed: o.feed.Id, Epoch: o.batch.epoch}
 		// The error is reported and the reading goes on: the replicator decides.
 		_ = o.svc.stage.Fail(ctx, pos, fmt.Errorf("read changes: %w", err))
 	}
+}
+
+// roster is the jobs of the feed, as far as they are known now.
+func (o *ownership) roster() []*millracev1.RosterEntry {
+	if current, _, ok := o.svc.feeds.Get(o.feed.Id); ok {
+		return current.Roster
+	}
+	return o.feed.Roster
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -28,6 +28,7 @@ const leaseTTL = 5 * time.Second
 type Service struct {
 	stage  *stage.Stage
 	feeds  *directory.Feeds
+	jobs   *directory.Jobs
 	pool   *endpoint.Pool
 	holder string
 
@@ -37,8 +38,8 @@ type Service struct {
 }
 
 // New returns the service. The holder names this process in its leases.
-func New(s *stage.Stage, feeds *directory.Feeds, pool *endpoint.Pool, holder string) *Service {
-	return &Service{stage: s, feeds: feeds, pool: pool, holder: holder, reading: map[string]context.CancelFunc{}}
+func New(s *stage.Stage, feeds *directory.Feeds, jobs *directory.Jobs, pool *endpoint.Pool, holder string) *Service {
+	return &Service{stage: s, feeds: feeds, jobs: jobs, pool: pool, holder: holder, reading: map[string]context.CancelFunc{}}
 }
 
 // Run reads the feeds that there are and those that come, until ctx ends.

@@ -18,7 +18,11 @@ func Serve(ctx context.Context, env *service.Env) error {
 	if err != nil {
 		return err
 	}
-	svc := New(s, feeds, env.Pool, env.Holder)
+	jobs, err := directory.OpenJobs(ctx, env.Broker)
+	if err != nil {
+		return err
+	}
+	svc := New(s, feeds, jobs, env.Pool, env.Holder)
 	databases := control.NewServer(env.Broker, env.Pool, control.Source, env.Site, env.Log)
 	return service.Together(ctx, svc.Run, databases.Run)
 }

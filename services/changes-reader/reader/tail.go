@@ -18,17 +18,16 @@ const (
 )
 
 // tail keeps a reader a bounded number of batches ahead of the fastest of its
-// jobs (invariant 5). How far that is, the log of routed batches says; it is looked
+// jobs (invariant 5). How far that is, the log of routed batches says, and of what was
+// purged from it the progress of the jobs whose checkpoints cover it. They are looked
 // at only when the window is used up, so that an idle feed costs nothing.
 type tail struct {
 	broker  *broker.Broker
 	subject string
+	// covered is the newest ordinal that a checkpoint of a job of the feed covers.
+	covered func(ctx context.Context) (uint64, error)
 	window  uint64
 	routed  uint64
-}
-
-func newTail(b *broker.Broker, subject string, window uint64) *tail {
-	return &tail{broker: b, subject: subject, window: window}
 }
 
 // room waits until the batch with this ordinal may be published.
@@ -50,18 +49,22 @@ func (t *tail) room(ctx context.Context, ordinal uint64) error {
 	return nil
 }
 
+// look finds out how far the feed is routed. The newest record is not always the one
+// with the highest ordinal (a replay writes older ones), and no record at all may
+// mean that all are purged; a checkpoint then says it, if later.
 func (t *tail) look(ctx context.Context) error {
 	last, err := t.broker.Last(ctx, t.broker.Streams().Routed, t.subject)
-	if errors.Is(err, broker.ErrGone) {
-		return nil // nothing is routed yet
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, broker.ErrGone) {
 		return fmt.Errorf("read how far the feed is routed: %w", err)
 	}
 	var r millracev1.Routed
 	if err := proto.Unmarshal(last.Data, &r); err != nil {
 		return fmt.Errorf("read how far the feed is routed: %w", err)
 	}
-	t.routed = max(t.routed, r.Ordinal)
+	covered, err := t.covered(ctx)
+	if err != nil {
+		return fmt.Errorf("read how far the feed is checkpointed: %w", err)
+	}
+	t.routed = max(t.routed, r.Ordinal, covered)
 	return nil
 }

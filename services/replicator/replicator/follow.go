@@ -129,10 +129,13 @@ func (r *run) tookRouted(e broker.Entry) error {
 	if err := proto.Unmarshal(e.Data, &m); err != nil {
 		return fmt.Errorf("decode record %d of what is routed: %w", e.Sequence, err)
 	}
+	r.window.heardRouted(e.Sequence)
 	if m.Only != nil && !r.is(m.Only) {
 		return nil
 	}
-	r.window.sawRouted(m.Ordinal, e.Sequence, m.Rows)
+	if !r.window.sawRouted(m.Ordinal, m.Epoch, e.Sequence, m.Rows) {
+		return twoBatches(m.Ordinal)
+	}
 	if m.Only == nil && (m.Roster < r.progress.Joined || r.in(m.Skipped)) {
 		r.mark.Skipped(m.Ordinal)
 		return nil
@@ -161,15 +164,24 @@ func (r *run) tookDone(e broker.Entry) error {
 	if err := proto.Unmarshal(e.Data, &m); err != nil {
 		return fmt.Errorf("decode record %d of what is done: %w", e.Sequence, err)
 	}
+	r.window.heardDone(e.Sequence)
 	if m.Position.GetRun() != r.job.Run || m.Position.GetFeed() != r.job.Feed {
 		return nil // of a run that is over
 	}
-	r.window.sawDone(m.Position.Ordinal, e.Sequence)
+	if !r.window.sawDone(m.Position.Ordinal, m.Position.Epoch, e.Sequence) {
+		return twoBatches(m.Position.Ordinal)
+	}
 	part := watermark.Part{Ordinal: m.Position.Ordinal, Number: 1, Last: true, Stats: statsOf(m.Counters)}
 	if m.Part != nil {
 		part.Attempt, part.Number, part.Last = m.Part.Attempt, m.Part.Number, m.Part.Last
 	}
 	return r.mark.Done(part)
+}
+
+// twoBatches ends a run in whose feed an ordinal was used twice: what is done of the one
+// batch would count for the other (invariant 1).
+func twoBatches(ordinal uint64) error {
+	return &crash{lost: true, reason: fmt.Sprintf("batch %d was read in two epochs: the feed's log was lost", ordinal)}
 }
 
 func (r *run) tookEvent(e broker.Entry) error {

@@ -41,11 +41,11 @@ func (r *run) checkStall(ctx context.Context) error {
 	if len(holes) == 0 || holes[0].Reason != watermark.Undone {
 		return r.replay(ctx, r.mark.Ordinal()+1, head)
 	}
-	empty, err := r.queuesEmpty(ctx)
+	quiet, err := r.quiet(ctx)
 	if err != nil {
 		return err
 	}
-	if !empty {
+	if !quiet {
 		r.stall.idle = 0
 		return nil
 	}
@@ -75,6 +75,33 @@ func (r *run) feedHead(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("read the feed's head: %w", err)
 	}
 	return max(batch.Ordinal, r.mark.Head()), nil
+}
+
+// quiet reports whether nothing of the run is under way: no stage has a message of it, and
+// all that was done and routed has been heard of. The queues are looked at first: what
+// left the last of them meanwhile stands in the log of what is done.
+func (r *run) quiet(ctx context.Context) (bool, error) {
+	empty, err := r.queuesEmpty(ctx)
+	if err != nil || !empty {
+		return false, err
+	}
+	b, n, s := r.m.broker, r.m.broker.Streams(), r.m.broker.Subjects()
+	for _, log := range []struct {
+		stream, subject string
+		seen            uint64
+	}{
+		{n.Done, s.Done(r.job.Id), r.window.done},
+		{n.Routed, s.Routed(r.job.Feed), r.window.routed},
+	} {
+		last, err := b.Last(ctx, log.stream, log.subject)
+		if err != nil && !errors.Is(err, broker.ErrGone) {
+			return false, fmt.Errorf("look into %s: %w", log.subject, err)
+		}
+		if last.Sequence > log.seen {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // queuesEmpty reports whether no stage has or gets a message of the run.

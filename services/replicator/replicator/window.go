@@ -8,7 +8,7 @@ type window struct {
 	// rows at or below the ordinal that was counted last.
 	rows    uint64
 	counted uint64
-	// the newest records seen
+	// the newest records heard, whatever run they are of
 	routed, done uint64
 }
 
@@ -16,6 +16,8 @@ type window struct {
 type records struct {
 	rows         uint64
 	routed, done uint64
+	// epoch in which the batch was read; 0 while it is not known.
+	epoch uint64
 }
 
 func newWindow(counted, rows uint64) *window {
@@ -31,26 +33,41 @@ func (w *window) at(ordinal uint64) *records {
 	return r
 }
 
-func (w *window) sawRouted(ordinal, sequence, rows uint64) {
-	w.routed = max(w.routed, sequence)
+func (w *window) heardRouted(sequence uint64) { w.routed = max(w.routed, sequence) }
+
+func (w *window) heardDone(sequence uint64) { w.done = max(w.done, sequence) }
+
+// sawRouted and sawDone take in a record of the run. They report whether its batch is
+// the one that other records of the ordinal are about: an ordinal has one batch, read in
+// one epoch (ADR 001).
+func (w *window) sawRouted(ordinal, epoch, sequence, rows uint64) bool {
 	if ordinal <= w.counted {
-		return
+		return true
 	}
 	r := w.at(ordinal)
 	r.rows = rows
 	if r.routed == 0 {
 		r.routed = sequence
 	}
+	return r.of(epoch)
 }
 
-func (w *window) sawDone(ordinal, sequence uint64) {
-	w.done = max(w.done, sequence)
+func (w *window) sawDone(ordinal, epoch, sequence uint64) bool {
 	if ordinal <= w.counted {
-		return
+		return true
 	}
-	if r := w.at(ordinal); r.done == 0 {
+	r := w.at(ordinal)
+	if r.done == 0 {
 		r.done = sequence
 	}
+	return r.of(epoch)
+}
+
+func (r *records) of(epoch uint64) bool {
+	if r.epoch == 0 {
+		r.epoch = epoch
+	}
+	return r.epoch == epoch
 }
 
 // rowsUpTo says how many rows lie at or below an ordinal that is done.
