@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,10 +51,11 @@ func Start(t testing.TB, name string, args []string, env ...string) *Process {
 	p.cmd.Env = append(environment(p.cmd.Dir), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.Stdout, p.Stderr
 	p.cmd.SysProcAttr = diesWithParent()
-	if err := p.cmd.Start(); err != nil {
+	started := make(chan error, 1)
+	go p.live(started)
+	if err := <-started; err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
-	go p.reap()
 	t.Cleanup(func() {
 		p.Kill()
 		p.checkSecrets(secrets(slices.Concat(args, env)))
@@ -74,9 +76,17 @@ func environment(home string) []string {
 	}
 }
 
-// reap waits for the process and keeps how it ended.
-func (p *Process) reap() {
+// live is the process's life. To the kernel a process's parent is the thread that
+// started it, so that thread has to stay.
+func (p *Process) live(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	defer close(p.ended)
+	err := p.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
 	_ = p.cmd.Wait() // the state says as much
 	p.code = p.cmd.ProcessState.ExitCode()
 }

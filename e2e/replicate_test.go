@@ -1,0 +1,139 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"millrace/e2e/compare"
+	"millrace/e2e/dataset"
+	"millrace/e2e/peer"
+	"millrace/e2e/program"
+)
+
+func TestOneShotCopiesEverythingOnceAndEditsAfterwards(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.fill(dataset.Awkward)
+		first := s.replicate().Completed()
+		if first.DocWriteFailures != 0 || first.DocsWritten == 0 {
+			s.Errorf("first run: %+v", first)
+		}
+		s.same()
+
+		second := s.replicate().Completed()
+		if second.MissingChecked != 0 || second.DocsRead != 0 || second.DocsWritten != 0 {
+			s.Errorf("second run: %+v", second)
+		}
+
+		edits := s.edit(s.source, "later-", 60)
+		third := s.replicate().Completed()
+		if third.DocsRead != third.DocsWritten || third.DocsWritten == 0 || third.DocsWritten > edits.Total() {
+			s.Errorf("third run after %+v: %+v", edits, third)
+		}
+		if want := first.DocsWritten + third.DocsWritten; third.Totals.DocsWritten != want {
+			s.Errorf("%d documents over all runs instead of %d", third.Totals.DocsWritten, want)
+		}
+		s.same()
+	})
+}
+
+func TestEmptyDatabaseIsReplicated(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.fill(dataset.Empty)
+		if summary := s.replicate().Completed(); !summary.OK || summary.DocsWritten != 0 {
+			s.Errorf("summary: %+v", summary)
+		}
+		s.same()
+	})
+}
+
+func TestManyDocumentsAreReplicated(t *testing.T) {
+	const n = 1000
+	eachPair(t, func(s scenario) {
+		s.fill(dataset.Bulk(n, 400))
+		summary := s.replicate().Completed()
+		if summary.DocsWritten != n || summary.DocsRead != n || summary.MissingFound != n || summary.MissingChecked != n {
+			s.Errorf("summary: %+v", summary)
+		}
+		s.same()
+	})
+}
+
+func TestServicesInProcessesOfTheirOwnReplicate(t *testing.T) {
+	c := program.StartCluster(t, program.ClusterOptions{Instances: 2})
+	eachPair(t, func(s scenario) {
+		s.fill(dataset.Awkward)
+		if summary := c.Replicate(s.source, s.target).Completed(); summary.DocWriteFailures != 0 {
+			s.Errorf("summary: %+v", summary)
+		}
+		s.same()
+	})
+}
+
+func TestContinuousFollowsEdits(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.edit(s.source, "before-", 40)
+		r := s.replicate("--continuous", "--checkpoint-interval", "200ms")
+		for range 5 {
+			s.edit(s.source, "meanwhile-", 30)
+		}
+		s.settled()
+		s.edit(s.source, "when-quiet-", 10)
+		s.settled()
+		if code := r.Interrupt(); code != program.ExitOK {
+			s.Errorf("exit code %d after Ctrl-C", code)
+		}
+		s.same()
+
+		// What the continuous run has done the one-shot need not do: their
+		// checkpoints are the same.
+		if after := s.replicate().Completed(); after.MissingChecked != 0 || after.DocsWritten != 0 {
+			s.Errorf("one-shot afterwards: %+v", after)
+		}
+	})
+}
+
+func TestContinuousBothWaysDoesNotLoop(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		back := s
+		back.source, back.target = s.target, s.source
+		back.pair = peer.Pair{Source: s.pair.Target, Target: s.pair.Source}
+
+		there := s.replicate("--continuous")
+		andBack := back.replicate("--continuous")
+		atSource := s.edit(s.source, "both-", 40).Total()
+		atTarget := s.edit(s.target, "both-", 40).Total()
+		s.settled()
+		// A round trip: behind it nothing is on its way any more.
+		atSource += s.edit(s.source, "last-there-", 1).Total()
+		s.settled()
+		atTarget += s.edit(s.target, "last-back-", 1).Total()
+		s.settled()
+
+		there.Interrupt()
+		andBack.Interrupt()
+		if n := there.Summary().DocsWritten; n > atSource {
+			s.Errorf("%d documents were written to the target after %d edits at the source", n, atSource)
+		}
+		if n := andBack.Summary().DocsWritten; n > atTarget {
+			s.Errorf("%d documents were written to the source after %d edits at the target", n, atTarget)
+		}
+		s.same()
+	})
+}
+
+func TestClusterRunsManyReplicationsAtOnce(t *testing.T) {
+	c := program.StartCluster(t, program.ClusterOptions{})
+	var scenarios []scenario
+	var running []*program.Replication
+	for range 4 {
+		s := onMillponds(t)
+		s.fill(dataset.Bulk(500, 300))
+		scenarios = append(scenarios, s)
+		running = append(running, c.Replicate(s.source, s.target))
+	}
+	for i, r := range running {
+		if summary := r.Completed(); summary.DocsWritten != 500 {
+			t.Errorf("summary: %+v", summary)
+		}
+		compare.Require(t, scenarios[i].source, scenarios[i].target, compare.For(scenarios[i].pair))
+	}
+}
