@@ -23,7 +23,7 @@ func TestOneShotCopiesEverythingOnceAndEditsAfterwards(t *testing.T) {
 			s.Errorf("second run: %+v", second)
 		}
 
-		edits := s.edit(s.source, "later-", 60)
+		edits := s.edit(s.source, "later-", 60, 1)
 		third := s.replicate().Completed()
 		if third.DocsRead != third.DocsWritten || third.DocsWritten == 0 || third.DocsWritten > edits.Total() {
 			s.Errorf("third run after %+v: %+v", edits, third)
@@ -70,13 +70,13 @@ func TestServicesInProcessesOfTheirOwnReplicate(t *testing.T) {
 
 func TestContinuousFollowsEdits(t *testing.T) {
 	eachPair(t, func(s scenario) {
-		s.edit(s.source, "before-", 40)
+		s.edit(s.source, "before-", 40, 1)
 		r := s.replicate("--continuous", "--checkpoint-interval", "200ms")
-		for range 5 {
-			s.edit(s.source, "meanwhile-", 30)
+		for seed := range uint64(5) {
+			s.edit(s.source, "meanwhile-", 30, 2+seed)
 		}
 		s.settled()
-		s.edit(s.source, "when-quiet-", 10)
+		s.edit(s.source, "when-quiet-", 10, 10)
 		s.settled()
 		if code := r.Interrupt(); code != program.ExitOK {
 			s.Errorf("exit code %d after Ctrl-C", code)
@@ -84,8 +84,8 @@ func TestContinuousFollowsEdits(t *testing.T) {
 		s.same()
 
 		// What the continuous run has done the one-shot need not do: their
-		// checkpoints are the same.
-		if after := s.replicate().Completed(); after.MissingChecked != 0 || after.DocsWritten != 0 {
+		// checkpoints are the same. The last changes may have been on their way to it.
+		if after := s.replicate().Completed(); after.MissingChecked > 10 || after.DocsRead != 0 {
 			s.Errorf("one-shot afterwards: %+v", after)
 		}
 	})
@@ -99,13 +99,13 @@ func TestContinuousBothWaysDoesNotLoop(t *testing.T) {
 
 		there := s.replicate("--continuous")
 		andBack := back.replicate("--continuous")
-		atSource := s.edit(s.source, "both-", 40).Total()
-		atTarget := s.edit(s.target, "both-", 40).Total()
+		atSource := s.edit(s.source, "both-", 40, 1).Total()
+		atTarget := s.edit(s.target, "both-", 40, 2).Total()
 		s.settled()
 		// A round trip: behind it nothing is on its way any more.
-		atSource += s.edit(s.source, "last-there-", 1).Total()
+		atSource += s.edit(s.source, "last-there-", 1, 3).Total()
 		s.settled()
-		atTarget += s.edit(s.target, "last-back-", 1).Total()
+		atTarget += s.edit(s.target, "last-back-", 1, 4).Total()
 		s.settled()
 
 		there.Interrupt()

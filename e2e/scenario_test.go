@@ -60,10 +60,12 @@ func (s scenario) fill(data dataset.Dataset) {
 	}
 }
 
-// edit makes n edits of documents with this prefix in one of the databases.
-func (s scenario) edit(db, prefix string, n int) dataset.Edits {
+// edit makes n edits of documents with this prefix in one of the databases. No two
+// calls of a test may have the same seed: PouchDB takes two revisions whose hashes
+// are equal for one.
+func (s scenario) edit(db, prefix string, n int, seed uint64) dataset.Edits {
 	s.Helper()
-	editor, err := dataset.NewEditor(db, prefix, uint64(n))
+	editor, err := dataset.NewEditor(db, prefix, seed)
 	if err != nil {
 		s.Fatal(err)
 	}

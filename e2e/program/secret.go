@@ -9,7 +9,7 @@ import (
 
 // printed is how much of a process's output a failed test prints, in bytes: the
 // beginning and the end of it.
-const printed = 16 << 10
+const printed = 4 << 10
 
 func abridged(o *Output) string {
 	text := o.String()

@@ -1,0 +1,212 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"millrace/e2e/chaosproxy"
+	"millrace/e2e/compare"
+	"millrace/e2e/dataset"
+	"millrace/e2e/program"
+)
+
+func TestDocIDsAreReplicatedAndNoOthers(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.fill(dataset.Awkward)
+		wanted := []string{"_design/views", "_design/a/b c+d%\u00e9", "tree-conflict-10", "tree-deleted", "att-big", "a/b", "+", "a%b", "%2F", "100%", `"quoted"`, "\U0001f600"}
+		list := filepath.Join(s.TempDir(), "ids")
+		if err := os.WriteFile(list, []byte(strings.Join(append(wanted, "missing"), "\n")), 0o600); err != nil {
+			s.Fatal(err)
+		}
+		args := []string{"--doc-ids", "tree-history-full,also-missing", "--doc-ids-file", list}
+		wanted = append(wanted, "tree-history-full")
+		s.replicate(args...).Completed()
+		o := compare.For(s.pair)
+		o.Wanted = func(id string) bool { return slices.Contains(wanted, id) }
+		compare.Require(s.T, s.source, s.target, o)
+		if again := s.replicate(args...).Completed(); again.DocsRead != 0 {
+			s.Errorf("the second run: %+v", again)
+		}
+		// One for all documents has checkpoints of its own.
+		s.replicate().Completed()
+		s.same()
+	})
+}
+
+func TestSinceSeqLeavesOutWhatIsOlder(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.edit(s.source, "before-", 30, 1)
+		var info struct {
+			Seq json.RawMessage `json:"update_seq"`
+		}
+		ask(s.T, http.MethodGet, s.source, "", &info)
+		s.edit(s.source, "after-", 30, 2)
+		s.replicate("--since-seq", strings.Trim(string(info.Seq), `"`)).Completed()
+		o := compare.For(s.pair)
+		o.Wanted = func(id string) bool { return strings.HasPrefix(id, "after-") }
+		compare.Require(s.T, s.source, s.target, o)
+	})
+}
+
+func TestCreateTarget(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.edit(s.source, "doc-", 10, 1)
+		s.target = s.pair.Target.AbsentDB(s.T)
+		without := s.replicate()
+		without.Exited(program.ExitFailed)
+		if said := without.Stderr.String(); !strings.Contains(said, "db_not_found") {
+			s.Errorf("without --create-target: %s", said)
+		}
+		s.replicate("--create-target").Completed()
+		s.same()
+		s.replicate("--create-target").Completed() // it is there now
+	})
+}
+
+func TestWinningRevsOnly(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.fill(dataset.Awkward)
+		s.replicate("--winning-revs-only").Completed()
+		winners, leaves := leavesOf(s.T, s.source, "main_only"), leavesOf(s.T, s.target, "all_docs")
+		if len(winners) != len(leaves) {
+			s.Errorf("%d documents of %d", len(leaves), len(winners))
+		}
+		for id, revs := range leaves {
+			if !slices.Equal(revs, winners[id]) {
+				s.Errorf("%q has the leaves %v at the target and the winner %v at the source", id, revs, winners[id])
+			}
+		}
+	})
+}
+
+func TestNoBulkGetReadsDocumentsOneByOne(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.fill(dataset.Awkward)
+		proxy := through(s.T, &s.source)
+		if summary := s.replicate("--no-bulk-get").Completed(); summary.BulkGetAttempts != 0 {
+			s.Errorf("summary: %+v", summary)
+		}
+		if n := proxy.Counts()[chaosproxy.BulkGet].Requests; n != 0 {
+			s.Errorf("%d requests to _bulk_get", n)
+		}
+		s.same()
+	})
+}
+
+func TestNoCheckpointsLeavesNothingInTheDatabases(t *testing.T) {
+	s := onMillponds(t)
+	s.fill(dataset.Bulk(100, 300))
+	atSource, atTarget := through(t, &s.source), through(t, &s.target)
+	s.replicate("--no-checkpoints").Completed()
+	again := s.replicate("--no-checkpoints").Completed()
+	if again.MissingChecked != 100 || again.DocsWritten != 0 {
+		t.Errorf("second run: %+v", again)
+	}
+	for name, p := range map[string]*chaosproxy.Proxy{"source": atSource, "target": atTarget} {
+		if n := p.Counts()[chaosproxy.Local].Requests; n != 0 {
+			t.Errorf("%d requests to _local of the %s", n, name)
+		}
+	}
+	s.same()
+}
+
+func TestDatabaseNamesMayBeAwkward(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		for i, name := range []string{"/a+b/$(c)-_d", "/+", "$1(2)/3-4_5"} {
+			// After the random part of a name, which begins with a letter.
+			s.source = s.pair.Source.AbsentDB(s.T) + url.PathEscape(name)
+			s.target = s.pair.Target.AbsentDB(s.T) + url.PathEscape("_"+name)
+			for _, db := range []string{s.source, s.target} {
+				s.Cleanup(func() { ask(s.T, http.MethodDelete, db, "", nil) })
+			}
+			put(s.T, s.source, "", "")
+			s.edit(s.source, "doc-", 10, uint64(i))
+			s.replicate("--create-target").Completed()
+			s.same()
+		}
+	})
+}
+
+func TestServersMayBeBelowABasePath(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.edit(s.source, "doc-", 20, 1)
+		inner := s
+		for _, db := range []*string{&s.source, &s.target} {
+			server, name := (*db)[:strings.LastIndex(*db, "/")], (*db)[strings.LastIndex(*db, "/"):]
+			*db = below(s.T, "/couch/base", server) + name
+		}
+		s.replicate().Completed()
+		if again := s.replicate().Completed(); again.MissingChecked != 0 {
+			s.Errorf("the checkpoints were not found again: %+v", again)
+		}
+		inner.same()
+	})
+}
+
+func TestLocalDocumentsStayWhereTheyAre(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.edit(s.source, "doc-", 5, 1)
+		put(s.T, s.source, "/_local/mine", `{"private":true}`)
+		s.replicate().Completed()
+		if status := ask(s.T, http.MethodGet, s.target+"/_local/mine", "", nil); status != http.StatusNotFound {
+			s.Errorf("the target answers %d", status)
+		}
+		s.same()
+	})
+}
+
+func TestGzippedAttachmentsArriveWhateverTheTargetKnowsOfEncodings(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		can := s.pair.Shared()
+		can.EncodedAttachments = s.pair.Source.EncodedAttachments
+		if err := dataset.Awkward(s.Context(), s.source, can, 1); err != nil {
+			s.Fatal(err)
+		}
+		if summary := s.replicate().Completed(); summary.DocWriteFailures != 0 {
+			s.Errorf("summary: %+v", summary)
+		}
+		s.same()
+	})
+}
+
+func TestSmallBatchesAndOneConnectionReplicateAsWell(t *testing.T) {
+	s := onMillponds(t)
+	s.fill(dataset.Awkward)
+	for _, args := range [][]string{
+		{"--batch-size", "1", "--workers", "1", "--http-connections", "2"},
+		{"--batch-size", "7", "--workers", "8"},
+	} {
+		s.target = s.pair.Target.NewDB(t)
+		t.Run(fmt.Sprint(args), func(t *testing.T) {
+			s := s
+			s.T = t
+			s.replicate(args...).Completed()
+			s.same()
+		})
+	}
+}
+
+// through leads the way to a database through a proxy.
+func through(t *testing.T, db *string) *chaosproxy.Proxy {
+	t.Helper()
+	proxy, err := chaosproxy.Start(*db, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := proxy.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if *db, err = proxy.Through(*db); err != nil {
+		t.Fatal(err)
+	}
+	return proxy
+}
