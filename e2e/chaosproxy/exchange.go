@@ -45,7 +45,7 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request, forward http.Ha
 	case cutRequest:
 		r.Body = &meteredBody{ReadCloser: r.Body, limit: x.action.bytes, atLimit: cut}
 	}
-	r.Body = x.countRequest(r.Body)
+	r.Body = x.countRequest(wholeBody(r))
 	x.counter.add(func(c *Count) { c.Forwarded++ })
 	forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 }
@@ -101,6 +101,34 @@ func (x *exchange) countRequest(body io.ReadCloser) io.ReadCloser {
 	return &meteredBody{ReadCloser: body, limit: -1, passed: func(n int) {
 		x.counter.add(func(c *Count) { c.RequestBytes += int64(n) })
 	}}
+}
+
+// wholeBody is the request's body, ending with its last byte. The end that the http
+// package would give by one more Read may come too late: a server that has begun to
+// answer closes the body, and the transport, still asking for its end, would take
+// the error for the client's and cut the answer.
+func wholeBody(r *http.Request) io.ReadCloser {
+	if r.Body == nil || r.ContentLength <= 0 {
+		return r.Body
+	}
+	return &sizedBody{ReadCloser: r.Body, left: r.ContentLength}
+}
+
+// sizedBody is a body of which left bytes are still to come.
+type sizedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *sizedBody) Read(buf []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := b.ReadCloser.Read(buf)
+	if b.left -= int64(n); b.left == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
 }
 
 func cut() error { return errCut }
