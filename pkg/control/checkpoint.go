@@ -44,7 +44,7 @@ func (s *Server) putCheckpoint(ctx context.Context, db *couch.DB, req *millracev
 	if err := s.sameDatabase(ctx, db, req.InstanceStartTime); err != nil {
 		return nil, err
 	}
-	there, err := s.expect(ctx, db, req)
+	there, err := s.expect(ctx, db, req, next.SessionID)
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +92,9 @@ func (s *Server) replaced(format string) error {
 	return &Error{Side: s.side, Word: ErrReplaced.Error(), Reason: fmt.Sprintf(format, s.side), Status: http.StatusConflict}
 }
 
-// expect returns the checkpoint that is there, and an error if the run's own has gone.
-func (s *Server) expect(ctx context.Context, db *couch.DB, req *millracev1.DatabaseRequest_PutCheckpoint) (*checkpoint.Log, error) {
+// expect returns the checkpoint that is there, and an error if it is neither the one that the
+// run knows of nor, when an answer was lost, the run's own.
+func (s *Server) expect(ctx context.Context, db *couch.DB, req *millracev1.DatabaseRequest_PutCheckpoint, session string) (*checkpoint.Log, error) {
 	raw, err := readLog(ctx, db, req.Id)
 	if err != nil {
 		return nil, err
@@ -104,7 +105,14 @@ func (s *Server) expect(ctx context.Context, db *couch.DB, req *millracev1.Datab
 		}
 		return &checkpoint.Log{}, nil
 	}
-	return checkpoint.Parse(raw)
+	there, err := checkpoint.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	if req.SessionId != "" && there.SessionID != req.SessionId && there.SessionID != session {
+		return nil, s.replaced("the checkpoint on the %s database is another than was written.")
+	}
+	return there, nil
 }
 
 func (s *Server) holdsLease(ctx context.Context, req *millracev1.DatabaseRequest_PutCheckpoint) error {

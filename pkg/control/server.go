@@ -174,6 +174,8 @@ func refusal(db *couch.DB, err error) *millracev1.DatabaseReply {
 		r.Error, r.Reason = ErrNotFound.Error(), fmt.Sprintf("could not open %s", db)
 	case couch.IsUnauthorized(err):
 		r.Error, r.Reason = ErrDenied.Error(), fmt.Sprintf("unauthorized to access or create database %s", db)
+	case couch.IsConflict(err): // somebody else's write, which the next try takes into account
+		r.Permanent = false
 	case couch.IsForbidden(err):
 		r.Error, r.Reason = "forbidden", db.String()
 	}

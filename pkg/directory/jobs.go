@@ -76,6 +76,9 @@ func (j *Jobs) Remove(ctx context.Context, id string) error {
 	return errors.Join(j.table.remove(ctx, id), j.progress.remove(ctx, id))
 }
 
+// Forget deletes what is known of the job's progress.
+func (j *Jobs) Forget(ctx context.Context, id string) error { return j.progress.remove(ctx, id) }
+
 // Progress returns how far the job's run has got; nil when nothing is known.
 func (j *Jobs) Progress(ctx context.Context, id string) (*millracev1.Progress, error) {
 	p, _, err := j.progress.read(ctx, id)

@@ -71,10 +71,11 @@ func (t *table[M, P]) watch(ctx context.Context, changed func(id string, value P
 				continue
 			}
 			id := entry.Key()[len(t.prefix):]
-			value, err := t.take(id, entry)
+			value, err := t.decode(entry)
 			if err != nil {
 				return err
 			}
+			t.keep(id, value, entry.Revision())
 			if changed != nil {
 				changed(id, value)
 			}
@@ -82,26 +83,28 @@ func (t *table[M, P]) watch(ctx context.Context, changed func(id string, value P
 	}
 }
 
-// take puts an entry into the table unless it is older than what is there.
-func (t *table[M, P]) take(id string, entry jetstream.KeyValueEntry) (P, error) {
-	var value P
-	if entry.Operation() == jetstream.KeyValuePut {
-		value = new(M)
-		if err := proto.Unmarshal(entry.Value(), value); err != nil {
-			return nil, fmt.Errorf("decode %s of bucket %s: %w", entry.Key(), t.bucket.Bucket(), err)
-		}
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if known := t.rows[id]; known.revision > entry.Revision() {
-		return known.value, nil
-	}
-	if value == nil {
-		delete(t.rows, id)
+// decode reads an entry's value; it is nil for a key that went.
+func (t *table[M, P]) decode(entry jetstream.KeyValueEntry) (P, error) {
+	if entry.Operation() != jetstream.KeyValuePut {
 		return nil, nil
 	}
-	t.rows[id] = row[P]{value, entry.Revision()}
+	value := P(new(M))
+	if err := proto.Unmarshal(entry.Value(), value); err != nil {
+		return nil, fmt.Errorf("decode %s of bucket %s: %w", entry.Key(), t.bucket.Bucket(), err)
+	}
 	return value, nil
+}
+
+// keep puts what the watch says into the table. Nobody else does: what was read from the
+// bucket may be overtaken by the watch, and a key that went would come back for ever.
+func (t *table[M, P]) keep(id string, value P, revision uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if value == nil {
+		delete(t.rows, id)
+		return
+	}
+	t.rows[id] = row[P]{value, revision}
 }
 
 func (t *table[M, P]) cached(id string) (P, uint64, bool) {
@@ -120,7 +123,7 @@ func (t *table[M, P]) read(ctx context.Context, id string) (P, uint64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("read %s of bucket %s: %w", id, t.bucket.Bucket(), err)
 	}
-	value, err := t.take(id, entry)
+	value, err := t.decode(entry)
 	return value, entry.Revision(), err
 }
 

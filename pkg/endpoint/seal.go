@@ -44,6 +44,14 @@ func NewSealer(key string) (*Sealer, error) {
 	return &Sealer{id: hex.EncodeToString(sum[:8]), aead: aead}, nil
 }
 
+// keyID names the key; it is empty without one.
+func (s *Sealer) keyID() string {
+	if s == nil {
+		return ""
+	}
+	return s.id
+}
+
 // seal returns the bytes to store and the id of the key. The name is bound to
 // them: a sealed credential cannot be moved to another endpoint.
 func (s *Sealer) seal(name string, plain []byte) (stored []byte, key string, err error) {

@@ -44,10 +44,8 @@ type secret struct {
 // the clients that use it stay open.
 func (s *Store) Put(ctx context.Context, e Endpoint) (*millracev1.EndpointRef, error) {
 	id := e.ID()
-	if entry, err := s.bucket.Get(ctx, s.key(id)); err == nil {
-		if there, err := s.decode(id, entry.Value()); err == nil && same(there, e) {
-			return &millracev1.EndpointRef{Id: id, Version: entry.Revision()}, nil
-		}
+	if entry, err := s.bucket.Get(ctx, s.key(id)); err == nil && s.stands(id, entry.Value(), e) {
+		return &millracev1.EndpointRef{Id: id, Version: entry.Revision()}, nil
 	}
 	value, err := s.encode(id, e)
 	if err != nil {
@@ -58,6 +56,17 @@ func (s *Store) Put(ctx context.Context, e Endpoint) (*millracev1.EndpointRef, e
 		return nil, fmt.Errorf("store endpoint %s: %w", e, err)
 	}
 	return &millracev1.EndpointRef{Id: id, Version: revision}, nil
+}
+
+// stands reports whether the value is the endpoint, sealed as this store would seal it:
+// what was stored before there was a key, or with another one, is stored anew.
+func (s *Store) stands(id string, value []byte, e Endpoint) bool {
+	var p millracev1.Endpoint
+	if err := proto.Unmarshal(value, &p); err != nil || p.KeyId != s.sealer.keyID() {
+		return false
+	}
+	there, err := s.decode(id, value)
+	return err == nil && same(there, e)
 }
 
 // Get returns the endpoint in the version that ref names or a newer one, with

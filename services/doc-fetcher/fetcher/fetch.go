@@ -63,7 +63,8 @@ func (f *fetch) run(ctx context.Context, wants []want) error {
 	for attempt := 0; len(wants) > 0; attempt++ {
 		a, missing, err := f.bulk(ctx, wants)
 		if unsupported(err) {
-			return f.each(ctx, wants)
+			absent = wants // where it is the database that is missing, the next request says so
+			break
 		}
 		if err != nil {
 			return err
@@ -93,7 +94,7 @@ func unsupported(err error) bool {
 		return false
 	}
 	switch answer.Status {
-	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true
 	}
 	return false

@@ -48,8 +48,8 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 		o.AttsSince = w.ancestors
 	}
 	revs, err := f.db.OpenRevs(ctx, w.id, []string{w.rev}, o)
-	if couch.IsNotFound(err) {
-		return false, nil // not a single leaf of the document is left
+	if couch.IsNotFound(err) { // not a single leaf of the document is left, or of the database
+		return false, f.databaseThere(ctx)
 	}
 	if err != nil {
 		return false, err
@@ -75,6 +75,14 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 			return found, err
 		}
 	}
+}
+
+// databaseThere tells a missing document from a missing database, both of which are a 404:
+// what the source had when it was deleted has not vanished from it, and comes again when it
+// is created anew and read from its beginning (invariant 1).
+func (f *fetch) databaseThere(ctx context.Context) error {
+	_, err := f.db.Info(ctx)
+	return err
 }
 
 // take packs a revision with the attachments that follow it.

@@ -84,6 +84,11 @@ type Manager struct {
 // owner is the goroutine that owns a job, or waits to.
 type owner struct {
 	cancel context.CancelCauseFunc
+	// again: the job was written since the owning last began, so that there may be
+	// something to do although it has just ended.
+	again bool
+	// run is the newest that was heard of.
+	run uint64
 }
 
 // New returns a manager; [Manager.Run] starts it.
@@ -106,31 +111,50 @@ func (m *Manager) Run(ctx context.Context) error {
 		case job == nil:
 			m.drop(id, errRemoved)
 		case !replication.State(job.State).Terminal() && job.State != string(replication.Paused):
-			m.take(ctx, id)
+			m.take(ctx, job)
 		}
 	})
 }
 
 var errRemoved = errors.New("the job was removed")
 
-func (m *Manager) take(ctx context.Context, id string) {
+func (m *Manager) take(ctx context.Context, job *millracev1.Job) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.owned[id] != nil {
-		return
+	id := job.Id
+	if o := m.owned[id]; o != nil {
+		if job.Run >= o.run {
+			o.run, o.again = job.Run, true
+			return
+		}
+		// Runs go up only: it was removed and made again, and the bucket does not keep
+		// what was between two looks of the watch.
+		o.cancel(errRemoved)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	o := &owner{cancel: cancel}
+	o := &owner{cancel: cancel, run: job.Run}
 	m.owned[id] = o
 	m.group.Go(func() {
 		defer cancel(nil)
-		m.own(ctx, id)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.owned[id] == o {
-			delete(m.owned, id)
+		for again := true; again; again = m.again(ctx, id, o) {
+			m.own(ctx, id)
 		}
 	})
+}
+
+// again reports whether the job has to be owned once more, and forgets its owner if not.
+func (m *Manager) again(ctx context.Context, id string, o *owner) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.owned[id] != o {
+		return false // it was removed
+	}
+	if o.again && ctx.Err() == nil {
+		o.again = false
+		return true
+	}
+	delete(m.owned, id)
+	return false
 }
 
 func (m *Manager) drop(id string, cause error) {

@@ -56,6 +56,9 @@ func (m *Manager) term(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if idle(job) {
+		return nil
+	}
 	lease, err := m.broker.WaitLease(ctx, leaseName(baseOf(job)), m.options.Holder, m.options.LeaseTTL)
 	if err != nil {
 		return fmt.Errorf("wait for the job's lease: %w", err)
@@ -75,6 +78,12 @@ func (m *Manager) release(ctx context.Context, lease *broker.Lease) {
 	}
 }
 
+// idle reports that nothing is to be done for the job in its present state.
+func idle(job *millracev1.Job) bool {
+	s := replication.State(job.State)
+	return s.Terminal() || s == replication.Paused
+}
+
 // live runs the job until it is at its end: again after each crash, after a wait.
 func (m *Manager) live(ctx context.Context, id string, lease *broker.Lease) error {
 	for {
@@ -85,7 +94,7 @@ func (m *Manager) live(ctx context.Context, id string, lease *broker.Lease) erro
 		if err != nil {
 			return err
 		}
-		if s := replication.State(job.State); s.Terminal() || s == replication.Paused {
+		if idle(job) {
 			return nil
 		}
 		if err := wait(ctx, time.Until(time.Unix(0, job.RetryAt))); err != nil {
@@ -102,6 +111,8 @@ func (m *Manager) live(ctx context.Context, id string, lease *broker.Lease) erro
 func (m *Manager) conclude(ctx context.Context, r *run, began time.Time, err error) error {
 	var c *crash
 	switch {
+	case errors.Is(context.Cause(ctx), errRemoved):
+		return m.removed(ctx, r)
 	case err == nil:
 		// What is left of the run goes first: whoever sees the job completed may
 		// stop the pipeline, and the run that is gone on with sees that it is at its end.
@@ -111,13 +122,6 @@ func (m *Manager) conclude(ctx context.Context, r *run, began time.Time, err err
 		r.job.State, r.job.Reason, r.job.ErrorCount, r.job.Active = string(replication.Completed), "", 0, false
 	case errors.As(err, &c):
 		m.crashed(ctx, r, began, c)
-	case errors.Is(context.Cause(ctx), errRemoved):
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
-		defer cancel()
-		if r.job.Active { // the job's key is gone; its feed has to go too
-			return errors.Join(m.jobs.Remove(last, r.job.Id), m.feeds.Remove(last, r.job.Feed), r.clear(last))
-		}
-		return nil
 	default:
 		return err
 	}
@@ -128,6 +132,17 @@ func (m *Manager) conclude(ctx context.Context, r *run, began time.Time, err err
 		return r.end(ctx)
 	}
 	return r.save(ctx)
+}
+
+// removed takes away what is left of a job whose key is gone. There may be a key of the
+// same name again by now: that is another job, which waits for this one's lease.
+func (m *Manager) removed(ctx context.Context, r *run) error {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+	defer cancel()
+	if !r.job.Active {
+		return nil
+	}
+	return errors.Join(m.jobs.Forget(last, r.job.Id), r.removeFeed(last))
 }
 
 // crashed sets what follows from a crash.

@@ -75,7 +75,7 @@ func (r *run) findCheckpoint(ctx context.Context, p *millracev1.Progress) error 
 	}
 	if source != nil {
 		p.SourceSession = source.SessionID
-	} else if source, err = r.ownLog(ctx); err != nil {
+	} else if source, err = r.ownLog(ctx, p.SourceInstance); err != nil {
 		return err
 	}
 	if target != nil {
@@ -105,11 +105,15 @@ func (r *run) readLog(ctx context.Context, side control.Side) (*checkpoint.Log, 
 }
 
 // ownLog is the broker's own copy of the checkpoint, which stands for the source's
-// when the source is read-only.
-func (r *run) ownLog(ctx context.Context) (*checkpoint.Log, error) {
+// when the source is read-only. It is about the database of that time: of another one
+// under the same name, or of one that does not say which it is, it says nothing (invariant 1).
+func (r *run) ownLog(ctx context.Context, instance string) (*checkpoint.Log, error) {
 	before, err := r.m.jobs.Progress(ctx, r.job.Id)
 	if err != nil || before == nil || !before.ReadOnlySource || len(before.Log) == 0 {
 		return nil, err
+	}
+	if instance == "" || instance == "0" || before.SourceInstance != instance {
+		return nil, nil
 	}
 	return checkpoint.Parse(before.Log)
 }
@@ -163,7 +167,10 @@ func (r *run) pendingChanges(ctx context.Context, since []byte) (int64, error) {
 // order: what the feed brings is for a run that is known. Whoever finds it done by
 // half does the rest.
 func (r *run) activate(ctx context.Context) error {
-	r.job.Run++
+	// Never a number that the job has had, not even when it was removed in between
+	// and made again: what the old run left in the broker would count for the new one. The
+	// bucket's revisions only go up.
+	r.job.Run = max(r.job.Run+1, r.revision)
 	r.job.Active = true
 	r.job.Feed = broker.Token(fmt.Sprintf("%s.%d", r.job.Id, r.job.Run))
 	r.job.State, r.job.Reason, r.job.RetryAt = string(replication.Running), "", 0

@@ -37,8 +37,8 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 	if err != nil {
 		return fmt.Errorf("replay feed %s: %w", r.Feed, err)
 	}
-	defer log.Close()
-	for {
+	defer log.Close() //nolint:errcheck // it was read only
+	for want := r.First; ; {
 		e, err := log.Next(ctx)
 		if err != nil {
 			return fmt.Errorf("replay feed %s: %w", r.Feed, err)
@@ -47,18 +47,31 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 		if err := proto.Unmarshal(e.Data, &batch); err != nil {
 			return fmt.Errorf("replay feed %s: %w", r.Feed, err)
 		}
-		if batch.Ordinal > r.Last {
-			return nil
+		if batch.Ordinal > want {
+			return svc.lost(ctx, r, want)
 		}
-		if batch.Ordinal >= r.First {
+		if batch.Ordinal == want {
 			if err := svc.again(ctx, entry, &batch, roster); err != nil {
 				return err
 			}
+			want++
 		}
-		if e.Sequence >= last.Sequence {
+		switch {
+		case want > r.Last:
 			return nil
+		case e.Sequence >= last.Sequence:
+			return svc.lost(ctx, r, want)
 		}
 	}
+}
+
+// lost says that a batch that is to be replayed is not in the feed's log any more. Gaps are
+// never passed over (DESIGN section 4): the job begins anew from its checkpoint.
+func (svc *Service) lost(ctx context.Context, r *millracev1.Replay, ordinal uint64) error {
+	pos := &millracev1.Position{Job: r.Job, Run: r.Run, Feed: r.Feed, Ordinal: ordinal}
+	err := svc.stage.Fail(ctx, pos, fmt.Errorf("%w: batch %d is gone from its log", stage.ErrFeedLost, ordinal))
+	// The replay is over. A run that did not hear of it asks again.
+	return fmt.Errorf("%w: %w", stage.ErrOver, err)
 }
 
 func rosterEntry(feed *millracev1.Feed, r *millracev1.Replay) *millracev1.RosterEntry {

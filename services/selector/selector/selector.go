@@ -17,6 +17,12 @@ import (
 // Name of the stage, in events, traces and logs.
 const Name = "selector"
 
+// waiting is how many batches of one feed wait here: more than a reader is ahead of
+// the newest one that is routed. A batch that was put back for want of room would
+// find none when it comes back either, for as long as the feed is busy: newer ones take it,
+// the reader goes on behind them, and the watermark stands.
+const waiting = 64
+
 // Service routes batches to jobs. Any number of instances may run.
 type Service struct {
 	stage *stage.Stage
@@ -29,7 +35,7 @@ func New(s *stage.Stage, feeds *directory.Feeds) (*Service, error) {
 	b := s.Broker()
 	batches := stage.Input{
 		Stream: b.Streams().Changes, Filter: b.Subjects().Changes(broker.Any),
-		Durable: Name, InFlight: 32,
+		Durable: Name, InFlight: 32, Waiting: waiting,
 	}
 	if err := stage.Consume(s, batches, svc.route); err != nil {
 		return nil, err
