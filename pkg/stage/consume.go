@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/protobuf/proto"
@@ -27,9 +28,20 @@ type Input struct {
 	// InFlight messages are handled at once. Of one job or feed there are never more than
 	// the stage's PerJob, so that a slow one does not hold up the others.
 	InFlight int
+	// Waiting is how many messages of one job or feed wait here beside those being
+	// handled; more are put back and come again later, after newer ones. 0 means as many
+	// as a job's subject may hold, so that none is put back. A stream whose subjects are
+	// not bounded needs a number that its producer keeps to.
+	Waiting int
 	// InOrder handles one message of a job or feed at a time.
 	InOrder bool
 }
+
+// ackWait is how long the messages of an instance that died wait for another one.
+// It is about how long a dead owner's lease lasts: nobody gains if a job has an owner
+// again while its batches still lie with the dead. An instance that is stopped for
+// longer than that and wakes does its work a second time, which is no harm (invariant 2).
+const ackWait = 10 * time.Second
 
 // positioned is a message that belongs to a run.
 type positioned interface {
@@ -48,7 +60,8 @@ func Consume[M any, P interface {
 	}
 	sub, err := broker.NewSubscriber(s.broker, broker.SubscriberOptions{
 		Durable: in.Durable, Stream: in.Stream, Filter: []string{in.Filter},
-		InFlight: max(in.InFlight, perSubject), PerSubject: perSubject,
+		InFlight: max(in.InFlight, perSubject), PerSubject: perSubject, QueuePerSubject: in.Waiting,
+		AckWait: ackWait,
 	})
 	if err != nil {
 		return fmt.Errorf("stage %s: %w", s.name, err)
