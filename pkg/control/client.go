@@ -14,12 +14,18 @@ import (
 )
 
 const (
-	// patience is how long one request waits for its answer: longer than a service
-	// retries a database that does not answer.
-	patience = 3 * time.Minute
+	// silence is how long a request waits for a sign of the service that works on it. A
+	// service may need minutes where a database does not answer, and says so
+	// meanwhile; one that was killed says nothing, and another is asked.
+	silence = 5 * time.Second
+	// signOfLife is how often a service says that it works on a request.
+	signOfLife = silence / 5
 	// askAgain is the wait before a request is repeated that no service took.
 	askAgain = 100 * time.Millisecond
 )
+
+// headerWorking marks a message that is not the reply yet.
+const headerWorking = "Millrace-Working"
 
 // Client asks the services of both sides.
 type Client struct {
@@ -54,18 +60,38 @@ func (c *Client) Do(ctx context.Context, side Side, site string, req *millracev1
 	}
 }
 
+// ask asks once. The error is context.DeadlineExceeded when nothing was heard for too long.
 func (c *Client) ask(ctx context.Context, subject string, payload []byte) (*millracev1.DatabaseReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	msg, err := c.broker.Conn().RequestWithContext(ctx, subject, payload)
+	conn := c.broker.Conn()
+	inbox := conn.NewInbox()
+	answers, err := conn.SubscribeSync(inbox)
 	if err != nil {
 		return nil, err
 	}
-	reply := &millracev1.DatabaseReply{}
-	if err := proto.Unmarshal(msg.Data, reply); err != nil {
-		return nil, fmt.Errorf("decode reply: %w", err)
+	defer answers.Unsubscribe() //nolint:errcheck // the connection may be closed, and with it the subscription
+	if err := conn.PublishRequest(subject, inbox, payload); err != nil {
+		return nil, err
 	}
-	return reply, nil
+	for {
+		msg, err := next(ctx, answers)
+		if err != nil {
+			return nil, err
+		}
+		if msg.Header.Get(headerWorking) != "" {
+			continue
+		}
+		reply := &millracev1.DatabaseReply{}
+		if err := proto.Unmarshal(msg.Data, reply); err != nil {
+			return nil, fmt.Errorf("decode reply: %w", err)
+		}
+		return reply, nil
+	}
+}
+
+func next(ctx context.Context, answers *nats.Subscription) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	return answers.NextMsgWithContext(ctx)
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
@@ -63,13 +65,40 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) serve(ctx context.Context, msg *nats.Msg) {
+	stop := s.working(msg)
 	reply := s.answer(ctx, msg.Data)
+	stop()
 	payload, err := proto.Marshal(reply)
 	if err == nil {
 		err = msg.Respond(payload)
 	}
 	if err != nil {
 		s.log.WarnContext(ctx, "reply lost; the request will be repeated", "error", err)
+	}
+}
+
+// working tells who asked, again and again until stop, that the request is worked on.
+func (s *Server) working(msg *nats.Msg) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() {
+		ticker := time.NewTicker(signOfLife)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			sign := &nats.Msg{Header: nats.Header{headerWorking: {"1"}}}
+			if err := msg.RespondMsg(sign); err != nil {
+				s.log.DebugContext(ctx, "sign of life lost", "error", err)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		group.Wait()
 	}
 }
 
