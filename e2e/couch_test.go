@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -18,7 +19,8 @@ import (
 // it is nil. It returns the status.
 func ask(t *testing.T, method, address, body string, v any) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	// Databases are deleted when the test's own context is over.
+	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, address, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +51,13 @@ func put(t *testing.T, db, path, body string) {
 	var answer json.RawMessage
 	if status := ask(t, http.MethodPut, db+path, body, &answer); status != http.StatusCreated && status != http.StatusOK {
 		t.Fatalf("PUT %s: %d %s", path, status, answer)
+	}
+}
+
+// deleteAfterwards deletes databases at the test's end.
+func (s scenario) deleteAfterwards(databases ...string) {
+	for _, db := range databases {
+		s.Cleanup(func() { ask(s.T, http.MethodDelete, db, "", nil) })
 	}
 }
 

@@ -121,11 +121,9 @@ func TestDatabaseNamesMayBeAwkward(t *testing.T) {
 	eachPair(t, func(s scenario) {
 		for i, name := range []string{"/a+b/$(c)-_d", "/+", "$1(2)/3-4_5"} {
 			// After the random part of a name, which begins with a letter.
-			s.source = s.pair.Source.AbsentDB(s.T) + url.PathEscape(name)
-			s.target = s.pair.Target.AbsentDB(s.T) + url.PathEscape("_"+name)
-			for _, db := range []string{s.source, s.target} {
-				s.Cleanup(func() { ask(s.T, http.MethodDelete, db, "", nil) })
-			}
+			s.source = s.pair.Source.AbsentDB(s.T) + url.QueryEscape(name)
+			s.target = s.pair.Target.AbsentDB(s.T) + url.QueryEscape("_"+name)
+			s.deleteAfterwards(s.source, s.target)
 			put(s.T, s.source, "", "")
 			s.edit(s.source, "doc-", 10, uint64(i))
 			s.replicate("--create-target").Completed()

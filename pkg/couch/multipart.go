@@ -103,19 +103,21 @@ func relatedBody(boundary string, doc []byte, atts []Upload) body {
 }
 
 func attachmentHeader(a Upload) string {
-	h := "\r\nContent-Disposition: attachment; filename=\"" + headerText(a.Name) + "\"" +
-		"\r\nContent-Type: " + headerText(a.ContentType) +
+	h := "\r\nContent-Disposition: attachment; filename=\"" + quotedText.Replace(a.Name) + "\"" +
+		"\r\nContent-Type: " + headerText.Replace(a.ContentType) +
 		"\r\nContent-Length: " + strconv.FormatInt(a.Length, 10)
 	if a.Encoding != "" && a.Encoding != "identity" {
-		h += "\r\nContent-Encoding: " + headerText(a.Encoding)
+		h += "\r\nContent-Encoding: " + headerText.Replace(a.Encoding)
 	}
 	return h + "\r\n\r\n"
 }
 
-// headerText keeps a name from ending its header. The name that counts is in the document.
-func headerText(s string) string {
-	return strings.NewReplacer("\r", "_", "\n", "_", `"`, "_").Replace(s)
-}
+// headerText keeps a value from ending its header.
+var headerText = strings.NewReplacer("\r", "_", "\n", "_")
+
+// quotedText escapes a name as HTML forms do. CouchDB looks at the name in the document
+// only, PouchDB's server at this one.
+var quotedText = strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, "%22")
 
 // piece is a part of a body, opened when its turn comes.
 type piece struct {

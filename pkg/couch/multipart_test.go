@@ -351,3 +351,19 @@ func FuzzOpenRevs(f *testing.F) {
 		t.Fatal("the answer does not end")
 	})
 }
+
+func TestPutMultipartSaysNamesAndTypesAsTheyAre(t *testing.T) {
+	var header string
+	db := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		header = string(text)
+		_, _ = io.WriteString(w, `{"ok":true}`)
+	})
+	doc := `{"_id":"a","_rev":"1-x","_attachments":{"say \"é\"\n":{"content_type":"x; a=\"b c\"","revpos":1,"length":1,"follows":true}}}`
+	err := db.PutMultipart(context.Background(), "a", []byte(doc), []Upload{{
+		Name: "say \"é\"\n", ContentType: `x; a="b c"`, Length: 1,
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("c")), nil },
+	}})
+	require.NoError(t, err)
+	require.Contains(t, header, "\r\nContent-Disposition: attachment; filename=\"say %22é%22%0A\"\r\nContent-Type: x; a=\"b c\"\r\nContent-Length: 1\r\n\r\nc")
+}

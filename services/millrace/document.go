@@ -77,9 +77,20 @@ func (d *documentFlags) document(source, target couch.Endpoint) (map[string]any,
 		return nil, err
 	}
 	if ids != nil {
-		doc["doc_ids"] = ids
+		doc["doc_ids"] = quoted(ids)
 	}
 	return doc, nil
+}
+
+// quoted are ids as a document has them, in which CouchDB decodes percent escapes, and
+// a plus sign to a space. On the command line an id is what it is.
+func quoted(ids []string) []string {
+	escape := strings.NewReplacer("%", "%25", "+", "%2B")
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = escape.Replace(id)
+	}
+	return out
 }
 
 // sinceSeq is a number where the server counts with numbers, as PouchDB does.

@@ -58,16 +58,6 @@ func decode(doc []byte, uploads []couch.Upload) ([]byte, []couch.Upload, error) 
 	return doc, plain, err
 }
 
-// encoded reports whether an upload is in a stored encoding.
-func encoded(uploads []couch.Upload) bool {
-	for _, u := range uploads {
-		if u.Encoding == gzipped {
-			return true
-		}
-	}
-	return false
-}
-
 func revpos(m rawdoc.Meta, name string) int64 {
 	for _, a := range m.Attachments {
 		if a.Name == name {

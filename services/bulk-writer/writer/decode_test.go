@@ -41,6 +41,17 @@ func upload(name, encoding string, content []byte) couch.Upload {
 type pouch struct {
 	doc      []byte
 	contents map[string]string
+	bulk     [][]byte // documents that came by _bulk_docs
+}
+
+func newPouch() (*pouch, *apply) {
+	p := &pouch{}
+	return p, &apply{db: p}
+}
+
+func (p *pouch) BulkDocs(_ context.Context, docs [][]byte, _ couch.BulkDocsOptions) ([]couch.DocResult, error) {
+	p.bulk = append(p.bulk, docs...)
+	return nil, nil
 }
 
 func (p *pouch) PutMultipart(_ context.Context, _ string, doc []byte, atts []couch.Upload) error {
@@ -62,8 +73,8 @@ func (p *pouch) PutMultipart(_ context.Context, _ string, doc []byte, atts []cou
 	return nil
 }
 
-func TestGzippedAttachmentsAreDecodedForATargetThatKnowsNoEncodings(t *testing.T) {
-	text := strings.Repeat("the mill wheel ", 10_000)
+func TestLargeGzippedAttachmentsAreDecodedForATargetThatKnowsNoEncodings(t *testing.T) {
+	text := strings.Repeat("the mill wheel ", 100_000)
 	zipped := compressed(t, text)
 	doc := fmt.Appendf(nil, `{"_id":"a","_rev":"4-x","n":1e400,"_attachments":{`+
 		`"text":{"content_type":"text/plain","revpos":3,"digest":"md5-x","length":%d,"encoding":"gzip","encoded_length":%d,"follows":true},`+
@@ -71,8 +82,8 @@ func TestGzippedAttachmentsAreDecodedForATargetThatKnowsNoEncodings(t *testing.T
 		`"old":{"content_type":"image/png","revpos":1,"digest":"md5-z","length":3,"stub":true}}}`, len(text), len(zipped))
 	uploads := []couch.Upload{upload("text", "gzip", zipped), upload("plain", "", []byte("png"))}
 
-	p, a := &pouch{}, &apply{}
-	if err := a.decoded(t.Context(), p, document{&millracev1.DocRef{Id: "a", Rev: "4-x"}, doc}, uploads); err != nil {
+	p, a := newPouch()
+	if err := a.plain(t.Context(), p, document{&millracev1.DocRef{Id: "a", Rev: "4-x"}, doc}, uploads); err != nil {
 		t.Fatal(err)
 	}
 	if p.contents["text"] != text || p.contents["plain"] != "png" || a.written != 1 {
@@ -95,6 +106,33 @@ func TestGzippedAttachmentsAreDecodedForATargetThatKnowsNoEncodings(t *testing.T
 	}
 }
 
+func TestSmallAttachmentsTravelInsideTheDocumentToATargetThatKnowsNoEncodings(t *testing.T) {
+	zipped := compressed(t, "the mill wheel")
+	doc := fmt.Appendf(nil, `{"_id":"a","_rev":"4-x","n":1e400,"_attachments":{`+
+		`"a\"\n\u00e9":{"content_type":"text/plain","revpos":3,"digest":"md5-x","length":14,"encoding":"gzip","encoded_length":%d,"follows":true},`+
+		`"plain":{"content_type":"x; a=\"b\"","revpos":2,"digest":"md5-y","length":3,"follows":true},`+
+		`"empty":{"content_type":"image/png","revpos":2,"digest":"md5-y","length":0,"follows":true},`+
+		`"old":{"content_type":"image/png","revpos":1,"digest":"md5-z","length":3,"stub":true}}}`, len(zipped))
+	plain := upload("plain", "", []byte("png"))
+	plain.ContentType = `x; a="b"`
+	empty := upload("empty", "", nil)
+	empty.ContentType = "image/png"
+	p, a := newPouch()
+	err := a.plain(t.Context(), p, document{&millracev1.DocRef{Id: "a", Rev: "4-x"}, doc},
+		[]couch.Upload{upload("a\"\n\u00e9", "gzip", zipped), plain, empty})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"_id":"a","_rev":"4-x","n":1e400,"_attachments":{` +
+		`"a\"\n\u00e9":{"content_type":"text/plain","revpos":3,"data":"dGhlIG1pbGwgd2hlZWw="},` +
+		`"plain":{"content_type":"x; a=\"b\"","revpos":2,"data":"cG5n"},` +
+		`"empty":{"content_type":"image/png","revpos":2,"data":""},` +
+		`"old":{"content_type":"image/png","revpos":1,"digest":"md5-z","length":3,"stub":true}}}`
+	if len(p.bulk) != 1 || strings.ReplaceAll(string(p.bulk[0]), "\u00e9", `\u00e9`) != want || p.doc != nil || a.written != 1 {
+		t.Errorf("%d written:\n%s\nwant\n%s", a.written, p.bulk, want)
+	}
+}
+
 func TestAttachmentThatCannotBeDecodedIsRejected(t *testing.T) {
 	whole := compressed(t, strings.Repeat("x", 1000))
 	for name, content := range map[string][]byte{
@@ -105,9 +143,9 @@ func TestAttachmentThatCannotBeDecodedIsRejected(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			doc := fmt.Appendf(nil, `{"_id":"a","_attachments":{"text":{"content_type":"text/plain","revpos":1,"encoding":"gzip","encoded_length":%d,"follows":true}}}`, len(content))
-			p, a := &pouch{}, &apply{}
-			err := a.decoded(t.Context(), p, document{&millracev1.DocRef{Id: "a", Rev: "1-x"}, doc}, []couch.Upload{upload("text", "gzip", content)})
-			if err != nil || p.doc != nil || len(a.rejected) != 1 || a.rejected[0].Reason == "" {
+			p, a := newPouch()
+			err := a.plain(t.Context(), p, document{&millracev1.DocRef{Id: "a", Rev: "1-x"}, doc}, []couch.Upload{upload("text", "gzip", content)})
+			if err != nil || p.doc != nil || p.bulk != nil || len(a.rejected) != 1 || a.rejected[0].Reason == "" {
 				t.Errorf("%v, rejected %v, written %s", err, a.rejected, p.doc)
 			}
 		})
@@ -115,20 +153,20 @@ func TestAttachmentThatCannotBeDecodedIsRejected(t *testing.T) {
 }
 
 func TestEmptyAttachmentIsEmptyInAnyEncoding(t *testing.T) {
-	p, a := &pouch{}, &apply{}
+	p, a := newPouch()
 	doc := []byte(`{"_id":"a","_attachments":{"text":{"content_type":"text/plain","revpos":1,"encoding":"gzip","encoded_length":0,"follows":true}}}`)
-	err := a.decoded(t.Context(), p, document{&millracev1.DocRef{Id: "a"}, doc}, []couch.Upload{upload("text", "gzip", nil)})
-	if content, there := p.contents["text"]; err != nil || !there || content != "" {
-		t.Errorf("%v, rejected %v, content %q", err, a.rejected, content)
+	err := a.plain(t.Context(), p, document{&millracev1.DocRef{Id: "a"}, doc}, []couch.Upload{upload("text", "gzip", nil)})
+	if err != nil || len(p.bulk) != 1 || !bytes.Contains(p.bulk[0], []byte(`"data":""`)) {
+		t.Errorf("%v, rejected %v, %s", err, a.rejected, p.bulk)
 	}
 }
 
 func TestContentThatIsGoneIsNotTheAttachmentsFault(t *testing.T) {
 	gone := upload("text", "gzip", nil)
 	gone.Open = func() (io.ReadCloser, error) { return nil, broker.ErrGone }
-	a := &apply{}
+	p, a := newPouch()
 	doc := []byte(`{"_id":"a","_attachments":{"text":{"content_type":"text/plain","revpos":1,"encoding":"gzip","encoded_length":3,"follows":true}}}`)
-	err := a.decoded(t.Context(), &pouch{}, document{&millracev1.DocRef{Id: "a"}, doc}, []couch.Upload{gone})
+	err := a.plain(t.Context(), p, document{&millracev1.DocRef{Id: "a"}, doc}, []couch.Upload{gone})
 	if !errors.Is(err, broker.ErrGone) || len(a.rejected) != 0 {
 		t.Errorf("%v, rejected %v", err, a.rejected)
 	}

@@ -17,7 +17,7 @@ type uploader interface {
 }
 
 // multipart writes one document with its attachments in their stored encoding, or
-// decoded where plainOnly says so.
+// plain where plainOnly says that it must be.
 func (a *apply) multipart(ctx context.Context, db uploader, plainOnly func() (bool, error), bodies *bodyReader, m *millracev1.MultipartDoc) error {
 	docs, err := bodies.documents(ctx, m.Doc)
 	if err != nil {
@@ -33,44 +33,24 @@ func (a *apply) multipart(ctx context.Context, db uploader, plainOnly func() (bo
 			Open: func() (io.ReadCloser, error) { return bodies.content(ctx, att), nil },
 		}
 	}
-	d := docs[0]
-	if encoded(uploads) {
-		plain, err := plainOnly()
-		if err != nil {
-			return err
-		}
-		if plain {
-			return a.decoded(ctx, db, d, uploads)
-		}
-	}
-	return a.put(ctx, db, d, uploads)
-}
-
-// decoded writes a document with its attachments decoded.
-func (a *apply) decoded(ctx context.Context, db uploader, d document, uploads []couch.Upload) error {
-	doc, plain, err := decode(d.bytes, uploads)
-	if errors.Is(err, errNotGzipped) {
-		a.rejected = append(a.rejected, rejection(d, 0, "bad_attachment", err.Error()))
-		return nil
-	}
+	plain, err := plainOnly()
 	if err != nil {
 		return err
 	}
-	return a.put(ctx, db, document{d.ref, doc}, plain)
+	if plain {
+		return a.plain(ctx, db, docs[0], uploads)
+	}
+	return a.put(ctx, db, docs[0], uploads)
 }
 
 // put writes a document with its attachments in one request.
 func (a *apply) put(ctx context.Context, db uploader, d document, uploads []couch.Upload) error {
-	size := uint64(len(d.bytes))
-	for _, u := range uploads {
-		size += uint64(u.Length)
-	}
 	err := db.PutMultipart(ctx, d.ref.Id, d.bytes, uploads)
 	var answer *couch.HTTPError
 	switch {
 	case err == nil:
 		a.written++
-		a.bytes += size
+		a.bytes += uint64(len(d.bytes)) + uint64(size(uploads))
 		return nil
 	case !errors.As(err, &answer) || couch.Classify(err) != couch.PerDocument:
 		return err
