@@ -82,23 +82,36 @@ func Consume[M any, P interface {
 			// run it belongs to notices that it is lost.
 			return fmt.Errorf("decode %s: %w", m.ProtoReflect().Descriptor().Name(), err)
 		}
-		return handle(scoped(withSequence(msg.Context(), msg), m), m)
+		return handle(scoped(withDelivery(msg.Context(), msg), m), m)
 	})
 	return nil
 }
 
-type sequenceKey struct{}
+type deliveryKey struct{}
 
-func withSequence(ctx context.Context, msg *message.Message) context.Context {
-	sequence, _ := strconv.ParseUint(msg.Metadata.Get(broker.MetaSequence), 10, 64) // the subscriber wrote it
-	return context.WithValue(ctx, sequenceKey{}, sequence)
+// delivery is what a handler may ask about the message that it was called with.
+type delivery struct{ sequence, count uint64 }
+
+func withDelivery(ctx context.Context, msg *message.Message) context.Context {
+	var d delivery
+	// The subscriber wrote both.
+	d.sequence, _ = strconv.ParseUint(msg.Metadata.Get(broker.MetaSequence), 10, 64)
+	d.count, _ = strconv.ParseUint(msg.Metadata.Get(broker.MetaDelivered), 10, 64)
+	return context.WithValue(ctx, deliveryKey{}, d)
 }
 
 // Sequence is the stream sequence of the message that a handler was called with.
 // It makes ids that are the same at every delivery, and differ between messages.
 func Sequence(ctx context.Context) uint64 {
-	sequence, _ := ctx.Value(sequenceKey{}).(uint64)
-	return sequence
+	d, _ := ctx.Value(deliveryKey{}).(delivery)
+	return d.sequence
+}
+
+// deliveries is how often the message that a handler was called with was delivered, this
+// time included; 0 outside of a handler.
+func deliveries(ctx context.Context) uint64 {
+	d, _ := ctx.Value(deliveryKey{}).(delivery)
+	return d.count
 }
 
 // scoped says in ctx what the message is about, for spans and log lines.

@@ -18,11 +18,22 @@ import (
 // its log. Its jobs begin new runs from their checkpoints.
 var ErrFeedLost = errors.New("the feed cannot go on")
 
+// cutDeliveries is how often a message may end with a cut answer before its run does.
+const cutDeliveries = 5
+
 // Fail reports that a run cannot go on because of err, and returns err, for the
 // message to be handed back. The replicator ends the run and begins another one
 // after a while; the messages of the old run are then dropped.
+//
+// An answer that was cut after it had begun is no reason yet: the server was there a moment
+// ago, and the message comes back soon. The client cannot try again by itself,
+// because what it had read was in use already.
 func (s *Stage) Fail(ctx context.Context, pos *millracev1.Position, err error) error {
 	if err == nil || ctx.Err() != nil || errors.Is(err, ErrOver) {
+		return err
+	}
+	var cut *couch.CutError
+	if n := deliveries(ctx); errors.As(err, &cut) && n > 0 && n < cutDeliveries {
 		return err
 	}
 	telemetry.RecordError(trace.SpanFromContext(ctx), err)
