@@ -1,0 +1,148 @@
+package crash
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"millrace/e2e/chaosproxy"
+	"millrace/e2e/program"
+	"millrace/pkg/millpond"
+)
+
+const (
+	brokerProcess = "broker"
+	// documents of the one-shot replication of each run.
+	documents = 2000
+	// inHand bounds what may be copied again although a checkpoint covered it: its
+	// acknowledgement was under way. Each stage works on four batches of a job.
+	inHand = 4 * 40
+)
+
+// victims are whom a run kills: each process alone in turn, and every seventh time
+// all of them.
+func victims(run int) []string {
+	everybody := append(program.Services(), brokerProcess)
+	if turn := run % (len(everybody) + 1); turn > 0 {
+		return everybody[turn-1 : turn]
+	}
+	return everybody
+}
+
+func TestKilledProcessesLoseNothingAndCopyNothingTwice(t *testing.T) {
+	source, target := startServer(t, millpond.Options{}), startServer(t, millpond.Options{})
+	target.slow(t, chaosproxy.BulkDocs, 50*time.Millisecond)
+	cluster := program.StartCluster(t, program.ClusterOptions{})
+	for run := range runs {
+		t.Run(fmt.Sprintf("run %d", run), func(t *testing.T) {
+			k := &killing{
+				cluster: cluster, seed: seed + uint64(run), victims: victims(run + int(seed%8)),
+				once: pair{source, target, fmt.Sprintf("once-%d", run)},
+				live: pair{source, target, fmt.Sprintf("live-%d", run)},
+			}
+			k.run(t)
+		})
+		if t.Failed() {
+			return // what follows would only tell of the same
+		}
+	}
+}
+
+// killing is one run: a one-shot and a continuous replication, and a kill.
+type killing struct {
+	cluster    *program.Cluster
+	seed       uint64
+	victims    []string
+	once, live pair
+}
+
+func (k *killing) run(t *testing.T) {
+	chance := rand.New(rand.NewPCG(k.seed, 0))
+	at := 1 + chance.IntN(documents/40*9/10)
+	t.Logf("-seed %d: %v killed at write %d", k.seed, k.victims, at)
+	for _, p := range []pair{k.once, k.live} {
+		p.source.create(t, p.name)
+		p.target.create(t, p.name)
+	}
+	k.once.fill(t, documents, k.seed)
+	moment := k.once.target.nth(chaosproxy.BulkDocs, k.once.name, at)
+
+	edits := k.live.edit(t, k.seed)
+	live := k.cluster.Replicate(k.live.args("--continuous")...)
+	once := k.cluster.Replicate(k.once.args()...)
+	await(t, "the write at which to kill", moment)
+
+	before := []measure{k.measure(t, k.once), k.measure(t, k.live)}
+	k.kill()
+	summary := once.Completed()
+	done := edits.stop(t)
+	k.once.same(t)
+	k.live.same(t)
+	live.Interrupt()
+
+	t.Logf("one-shot counted %+v; %d edits", summary.Counters, done.Total())
+	for _, m := range before {
+		m.judge(t)
+	}
+}
+
+// kill kills the victims, all of them before the first comes back.
+func (k *killing) kill() {
+	for _, name := range k.victims {
+		if name == brokerProcess {
+			k.cluster.Broker.Kill()
+			continue
+		}
+		for _, p := range k.cluster.Instances(name) {
+			p.Kill()
+		}
+	}
+	for _, name := range k.victims {
+		if name == brokerProcess {
+			k.cluster.StartBroker()
+			continue
+		}
+		k.cluster.Add(name)
+	}
+}
+
+// measure is what was known of a pair at the moment of a kill.
+type measure struct {
+	pair
+	seq     json.RawMessage // of the target's newest checkpoint
+	covered map[leaf]bool   // leaves at or below it
+	reads   map[leaf]int
+}
+
+func (k *killing) measure(t *testing.T, p pair) measure {
+	t.Helper()
+	m := measure{pair: p, seq: p.checkpointed(), reads: p.source.reads(p.name)}
+	m.covered = p.source.leaves(t, p.name, nil)
+	for l := range p.source.leaves(t, p.name, m.seq) {
+		delete(m.covered, l)
+	}
+	return m
+}
+
+// judge counts what was read again although a checkpoint covered it. Documents that
+// changed later are another matter: all their leaves are in one row.
+func (m measure) judge(t *testing.T) {
+	t.Helper()
+	changed := make(map[string]bool)
+	for l := range m.source.leaves(t, m.name, m.seq) {
+		changed[l.id] = true
+	}
+	reads, repeated := m.source.reads(m.name), 0
+	for l := range m.covered {
+		if !changed[l.id] {
+			repeated += reads[l] - m.reads[l]
+		}
+	}
+	t.Logf("%s: %d revisions read, %d of them more than once; %d were covered by a checkpoint at the kill, %d of them read again",
+		m.name, len(reads), again(reads), len(m.covered), repeated)
+	if repeated > inHand {
+		t.Errorf("%s: %d revisions that a checkpoint covered were read again; at most %d can have been in hand", m.name, repeated, inHand)
+	}
+}

@@ -1,0 +1,204 @@
+package crash
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+
+	"millrace/e2e/chaosproxy"
+)
+
+// witness stands before a server and remembers what it was asked for: the only
+// way to tell that something was not copied again.
+type witness struct {
+	next http.Handler
+
+	mu        sync.Mutex
+	databases map[string]*record
+	waits     []*wait
+}
+
+// record is what a witness knows of one database.
+type record struct {
+	read        map[leaf]int // revisions asked for, and how often
+	written     map[leaf]int // revisions sent in _bulk_docs, and how often
+	checkpoints []checkpoint // accepted, oldest first
+}
+
+// leaf is one revision of a document.
+type leaf struct{ id, rev string }
+
+// checkpoint is what matters of a checkpoint document.
+type checkpoint struct {
+	ID      string
+	Session string          `json:"session_id"`
+	Seq     json.RawMessage `json:"source_last_seq"`
+}
+
+// wait is somebody who wants to know of the nth request of a kind.
+type wait struct {
+	kind     chaosproxy.Endpoint
+	database string
+	left     int
+	came     chan struct{}
+}
+
+func newWitness(next http.Handler) *witness {
+	return &witness{next: next, databases: make(map[string]*record)}
+}
+
+// ServeHTTP takes note of the request and lets the server answer it.
+func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	kind := chaosproxy.Classify(r)
+	database, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	w.announce(kind, database)
+	switch {
+	case r.Method == http.MethodPost && (kind == chaosproxy.BulkGet || kind == chaosproxy.BulkDocs):
+		w.note(kind, database, replay(r))
+	case r.Method == http.MethodPut && kind == chaosproxy.Local:
+		body := replay(r)
+		status := &statusWriter{ResponseWriter: rw}
+		w.next.ServeHTTP(status, r)
+		if status.code == http.StatusCreated {
+			w.noteCheckpoint(database, r.URL.Path, body)
+		}
+		return
+	}
+	w.next.ServeHTTP(rw, r)
+}
+
+// replay reads the request's body and puts it back.
+func replay(r *http.Request) []byte {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		// The server must see the cut where the client made it.
+		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+		return nil
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return body
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+func (w *witness) note(kind chaosproxy.Endpoint, database string, body []byte) {
+	var request struct {
+		Docs []struct {
+			ID, Rev string
+			DocID   string `json:"_id"`
+			DocRev  string `json:"_rev"`
+		}
+	}
+	if json.Unmarshal(body, &request) != nil {
+		return // what the server refuses is nothing to remember
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.of(database)
+	for _, d := range request.Docs {
+		if kind == chaosproxy.BulkGet {
+			at.read[leaf{d.ID, d.Rev}]++
+		} else {
+			at.written[leaf{d.DocID, d.DocRev}]++
+		}
+	}
+}
+
+func (w *witness) noteCheckpoint(database, path string, body []byte) {
+	c := checkpoint{ID: path[strings.LastIndex(path, "/")+1:]}
+	if json.Unmarshal(body, &c) != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.of(database)
+	at.checkpoints = append(at.checkpoints, c)
+}
+
+// of is the record of a database; the lock is held.
+func (w *witness) of(database string) *record {
+	at := w.databases[database]
+	if at == nil {
+		at = &record{read: make(map[leaf]int), written: make(map[leaf]int)}
+		w.databases[database] = at
+	}
+	return at
+}
+
+// announce tells who waits that a request came.
+func (w *witness) announce(kind chaosproxy.Endpoint, database string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, one := range w.waits {
+		if one.kind != kind || one.database != database || one.left == 0 {
+			continue
+		}
+		if one.left--; one.left == 0 {
+			close(one.came)
+		}
+	}
+}
+
+// nth returns a channel that is closed when the nth request of a kind from now on
+// arrives, before it is answered.
+func (w *witness) nth(kind chaosproxy.Endpoint, database string, n int) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := &wait{kind: kind, database: database, left: max(n, 1), came: make(chan struct{})}
+	w.waits = append(w.waits, one)
+	return one.came
+}
+
+// reads is how often each revision was asked for until now.
+func (w *witness) reads(database string) map[leaf]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.of(database).read)
+}
+
+// writes is how often each revision was sent until now.
+func (w *witness) writes(database string) map[leaf]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.of(database).written)
+}
+
+// checkpointsOf are the checkpoints that were accepted until now, oldest first.
+func (w *witness) checkpointsOf(database string) []checkpoint {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]checkpoint(nil), w.of(database).checkpoints...)
+}
+
+// again is how many requests for revisions were repetitions.
+func again(counts map[leaf]int) (repeated int) {
+	for _, n := range counts {
+		repeated += n - 1
+	}
+	return repeated
+}
+
+// statusWriter keeps the answer's status.
+type statusWriter struct {
+	http.ResponseWriter
+	code int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (s *statusWriter) WriteHeader(code int) {
+	s.code = code
+	s.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// String is for a test's log.
+func (l leaf) String() string { return fmt.Sprintf("%s %s", l.id, l.rev) }
