@@ -24,7 +24,7 @@ type Endpoint struct {
 	ConnectionTimeout time.Duration
 	// HTTPConnections at most at once; 0 means CouchDB's default, 20.
 	HTTPConnections int
-	// RetriesPerRequest before a request fails; 0 means CouchDB's default, 5.
+	// RetriesPerRequest before a request fails; 0 means that it fails at once.
 	RetriesPerRequest int
 }
 

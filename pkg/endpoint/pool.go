@@ -46,6 +46,9 @@ func (p *Pool) DB(ctx context.Context, ref *millracev1.EndpointRef) (*couch.DB, 
 	options.ConnectionTimeout = e.ConnectionTimeout
 	options.HTTPConnections = e.HTTPConnections
 	options.Retries = e.RetriesPerRequest
+	if options.Retries == 0 {
+		options.Retries = -1 // none: for the client 0 is its default
+	}
 	db, err := p.servers.Open(e.Endpoint, options)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", e, err)

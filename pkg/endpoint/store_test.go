@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -187,5 +188,24 @@ func TestPoolKeepsOneClientPerEndpointAndTheNewestVersion(t *testing.T) {
 	// A message that was published before the change names the old version.
 	if late, _ := pool.DB(t.Context(), old); late != newer {
 		t.Error("an old reference brought the old credential back")
+	}
+}
+
+func TestNoRetriesMeansNone(t *testing.T) {
+	requests := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests++
+		http.Error(w, `{"error":"x"}`, http.StatusServiceUnavailable)
+	}))
+	defer server.Close()
+	s := endpoint.NewStore(bucket(t), "here", nil)
+	pool := endpoint.NewPool(s, couch.Options{})
+	defer pool.Close()
+	db, err := pool.DB(t.Context(), put(t, s, endpoint.Endpoint{Endpoint: couch.Endpoint{URL: server.URL + "/db"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Info(t.Context()); err == nil || requests != 1 {
+		t.Errorf("%d requests, %v", requests, err)
 	}
 }

@@ -16,7 +16,6 @@ type batcher struct {
 	rows  []*millracev1.Row
 	// reached is the seq of the last row in rows, null when it has none.
 	reached couch.Seq
-	style   couch.Style
 }
 
 // add takes in a row.

@@ -76,6 +76,7 @@ func dense(t *testing.T, all []*millracev1.ChangesBatch, ids int) {
 }
 
 func TestSecondReaderGoesOnWhereTheFirstWasKilled(t *testing.T) {
+	t.Parallel()
 	source := pipelinetest.NewDatabase(t, millpond.Options{})
 	p := pipelinetest.Start(t, pipelinetest.Options{})
 	first := p.Run(reader.Name)
@@ -96,6 +97,7 @@ func TestSecondReaderGoesOnWhereTheFirstWasKilled(t *testing.T) {
 
 // A reader that was stopped for longer than its lease wakes and goes on appending.
 func TestOldOwnersBatchesAreRefused(t *testing.T) {
+	t.Parallel()
 	source := pipelinetest.NewDatabase(t, millpond.Options{})
 	source.Fill(t, 0, 12)
 	p := pipelinetest.Start(t, pipelinetest.Options{})
@@ -141,6 +143,7 @@ func TestOldOwnersBatchesAreRefused(t *testing.T) {
 // What a checkpoint covers is purged from the log of routed batches, by which the reader
 // measures how far it is ahead.
 func TestReaderGoesOnWhenWhatWasRoutedIsPurged(t *testing.T) {
+	t.Parallel()
 	source := pipelinetest.NewDatabase(t, millpond.Options{})
 	source.Fill(t, 0, 50)
 	p := pipelinetest.Start(t, pipelinetest.Options{Services: []string{reader.Name}})
@@ -163,6 +166,7 @@ func TestReaderGoesOnWhenWhatWasRoutedIsPurged(t *testing.T) {
 // With its log gone, nobody knows the feed's next ordinal: a second batch 1 would be taken
 // for the one that is done (invariant 1).
 func TestReaderOfALogThatIsGoneSendsTheJobsBackToTheirCheckpoints(t *testing.T) {
+	t.Parallel()
 	source := pipelinetest.NewDatabase(t, millpond.Options{})
 	source.Fill(t, 0, 5)
 	p := pipelinetest.Start(t, pipelinetest.Options{})
@@ -184,6 +188,7 @@ func TestReaderOfALogThatIsGoneSendsTheJobsBackToTheirCheckpoints(t *testing.T) 
 }
 
 func TestUnreadableSourceIsReportedToEveryJobAndReadWhenItIsBack(t *testing.T) {
+	t.Parallel()
 	source := pipelinetest.NewDatabase(t, millpond.Options{})
 	source.Fill(t, 0, 5)
 	heal := source.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_changes"), Status: 500, Body: `{"error":"x"}`})

@@ -5,9 +5,11 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/stage"
 )
 
 // Messages are all messages of a stream under a subject, wildcards included, in order.
@@ -92,4 +94,18 @@ func (p *Pipeline) stream(name string) jetstream.Stream {
 		p.t.Fatal(err)
 	}
 	return s
+}
+
+// Send publishes a message as a stage of the present version would.
+func (p *Pipeline) Send(subject string, m proto.Message) {
+	p.t.Helper()
+	msg, err := stage.NewMessage(p.Context(), nuid.Next(), m)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	header := nats.Header{}
+	for name, value := range msg.Metadata {
+		header.Set(name, value)
+	}
+	p.Publish(subject, msg.Payload, header)
 }

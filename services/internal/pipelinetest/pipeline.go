@@ -26,7 +26,7 @@ import (
 
 // Patience bounds every wait: nothing is asserted about time, but what never comes must
 // not hang.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // SourceControl and TargetControl are what the changes-reader and the bulk-writer answer about
 // their databases, without their stages: a run can begin, and its batches stay where they are.

@@ -40,6 +40,9 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 	defer log.Close() //nolint:errcheck // it was read only
 	for want := r.First; ; {
 		e, err := log.Next(ctx)
+		if errors.Is(err, broker.ErrGap) || errors.Is(err, broker.ErrClaimLost) {
+			return svc.lost(ctx, r, want)
+		}
 		if err != nil {
 			return fmt.Errorf("replay feed %s: %w", r.Feed, err)
 		}
