@@ -11,11 +11,6 @@ import (
 
 // LogOptions says how a log is read. The zero value is a good start.
 type LogOptions struct {
-	// Check is called with each entry before Next returns it; an error is
-	// returned instead of the entry, wrapped, and the next call to Next offers
-	// the same entry again. [Ordinals] is made for it. Entries that an [Appender]
-	// wrote are checked in any case.
-	Check func(Entry) error
 	// PullMaxBytes bounds what is read ahead. Default 4 MiB.
 	PullMaxBytes int
 }
@@ -35,7 +30,6 @@ type LogReader struct {
 	next    uint64            // stream sequence from which on everything is wanted; 0: whatever there is
 	floor   uint64            // everything below it is accounted for, whatever the subject
 	chain   map[string]uint64 // newest sequence read of each subject that is a chain
-	again   *Entry            // refused by Check: offered again
 	reading *reading
 	retry   *retryPause
 	closed  bool
@@ -71,19 +65,12 @@ func (b *Broker) Follow(ctx context.Context, stream, subject string, from uint64
 
 // Next returns the next entry, waiting for it until ctx ends. It reconnects and
 // begins anew by itself. The errors are ctx's, [ErrGap], [ErrClaimLost] (the
-// entry is skipped by the next call), what Check returned, and [ErrClosed].
+// entry is skipped by the next call), and [ErrClosed].
 func (r *LogReader) Next(ctx context.Context) (Entry, error) {
 	e, err := r.receive(ctx)
 	if err != nil {
 		return Entry{}, r.wrap(err)
 	}
-	if r.o.Check != nil {
-		if err := r.o.Check(e); err != nil {
-			r.again = &e
-			return Entry{}, r.wrap(err)
-		}
-	}
-	r.again = nil
 	r.advance(e)
 	if e, err = r.b.complete(ctx, e); err != nil {
 		return Entry{}, r.wrap(err)
@@ -114,9 +101,6 @@ func (r *LogReader) receive(ctx context.Context) (Entry, error) {
 	for {
 		if r.closed {
 			return Entry{}, ErrClosed
-		}
-		if r.again != nil {
-			return *r.again, nil
 		}
 		if r.reading == nil {
 			if err := r.open(ctx); err != nil {

@@ -73,37 +73,3 @@ func (b *Broker) Purge(ctx context.Context, stream, subject string, below uint64
 	}
 	return nil
 }
-
-// Ordinals checks that the numbers of a log's entries are dense, for logs whose
-// entries do not name their predecessor: one for each key. It is not safe for
-// concurrent use; the zero value knows no key.
-type Ordinals struct{ last map[string]uint64 }
-
-// ErrRepeated says that an entry with this number was seen before.
-var ErrRepeated = errors.New("entry is a repetition")
-
-// Start sets a key's newest known ordinal, from a stored position.
-func (o *Ordinals) Start(key string, ordinal uint64) {
-	if o.last == nil {
-		o.last = make(map[string]uint64)
-	}
-	o.last[key] = ordinal
-}
-
-// Observe takes the next entry's ordinal. The error is [ErrGap] when one was
-// left out and [ErrRepeated] when it is not above the last; in both cases the
-// last stays. The first ordinal of a key without a start is taken as it is.
-func (o *Ordinals) Observe(key string, ordinal uint64) error {
-	last, known := o.last[key]
-	switch {
-	case known && ordinal > last+1:
-		return fmt.Errorf("%s: %w: ordinal %d follows %d", key, ErrGap, ordinal, last)
-	case known && ordinal <= last:
-		return fmt.Errorf("%s: ordinal %d after %d: %w", key, ordinal, last, ErrRepeated)
-	}
-	o.Start(key, ordinal)
-	return nil
-}
-
-// Forget drops a key that is over.
-func (o *Ordinals) Forget(key string) { delete(o.last, key) }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"millrace/pkg/broker"
 )
@@ -176,24 +175,6 @@ func TestPurgingBelowACheckpointIsNoGap(t *testing.T) {
 	require.ErrorIs(t, err, broker.ErrGone)
 }
 
-func TestEntryThatFailsItsCheckIsOfferedAgain(t *testing.T) {
-	b := newBroker(t, broker.Limits{})
-	p := newPublisher(t, b, broker.PublisherOptions{})
-	subject := b.Subjects().Routed("f")
-	write(t, p, subject, 0, 2)
-	refuse := true
-	r := follow(t, b, b.Streams().Routed, subject, 0, broker.LogOptions{Check: func(broker.Entry) error {
-		if refuse {
-			return broker.ErrGap
-		}
-		return nil
-	}})
-	_, err := r.Next(testContext(t))
-	require.ErrorIs(t, err, broker.ErrGap)
-	refuse = false
-	requireEntries(t, r, 0, 2)
-}
-
 func TestNextEndsWithItsContextAndGoesOnAfterwards(t *testing.T) {
 	b := newBroker(t, broker.Limits{})
 	p := newPublisher(t, b, broker.PublisherOptions{})
@@ -208,25 +189,4 @@ func TestNextEndsWithItsContextAndGoesOnAfterwards(t *testing.T) {
 	require.NoError(t, r.Close())
 	_, err = r.Next(testContext(t))
 	require.ErrorIs(t, err, broker.ErrClosed)
-}
-
-func TestOrdinalsLaws(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var o broker.Ordinals
-		last := map[string]uint64{}
-		for range rapid.IntRange(0, 50).Draw(t, "n") {
-			key := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key")
-			n := rapid.Uint64Range(1, 8).Draw(t, "ordinal")
-			err := o.Observe(key, n)
-			switch known := last[key]; {
-			case known == 0 || n == known+1:
-				require.NoError(t, err)
-				last[key] = n
-			case n > known:
-				require.ErrorIs(t, err, broker.ErrGap)
-			default:
-				require.ErrorIs(t, err, broker.ErrRepeated)
-			}
-		}
-	})
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
@@ -20,6 +21,9 @@ var ErrUnknown = errors.New("not in the directory")
 
 // ErrChanged is wrapped by the error of an update that somebody else was faster with.
 var ErrChanged = errors.New("changed meanwhile")
+
+// markTTL is how long the mark of a removed key stays, for watchers that are away.
+const markTTL = time.Hour
 
 // message is a pointer to M that is a protobuf message.
 type message[M any] interface {
@@ -150,7 +154,8 @@ func (t *table[M, P]) write(ctx context.Context, id string, value P, revision ui
 }
 
 func (t *table[M, P]) remove(ctx context.Context, id string) error {
-	if err := t.bucket.Delete(ctx, t.key(id)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+	// The mark that the key leaves for watchers goes by itself.
+	if err := t.bucket.Purge(ctx, t.key(id), jetstream.PurgeTTL(markTTL)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return fmt.Errorf("remove %s of bucket %s: %w", id, t.bucket.Bucket(), err)
 	}
 	return nil
