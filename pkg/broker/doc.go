@@ -8,8 +8,7 @@
 //   - own a feed or a job by a lease ([Lease]) and append to the feed's log under
 //     a fence that outlives the lease ([Appender]),
 //   - read logs in order, noticing what was trimmed ([LogReader]),
-//   - read document bodies by reference ([Broker.GetBody]),
-//   - keep typed state in buckets ([Bucket]).
+//   - read document bodies by reference ([Broker.GetBody]).
 //
 // Messages over the connection's limit travel by claim check (claim.go); neither
 // the sender nor the receiver notices.
