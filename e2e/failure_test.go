@@ -61,7 +61,8 @@ func TestReplicationThatCannotBeginFailsAtOnceInCouchDBsWords(t *testing.T) {
 			if err != nil {
 				s.Fatal(err)
 			}
-			u.User = url.UserPassword("adm", "Wr0ng-Secret")
+			// Nobody's name: CouchDB locks a name out after a few wrong passwords.
+			u.User = url.UserPassword("nobody-"+strings.TrimLeft(u.Path, "/"), "Wr0ng-Secret")
 			return u.String()
 		}
 		cases := map[string]struct {
