@@ -63,7 +63,7 @@ func Program(program, purpose string, args []string, run Service) int {
 		return ExitError
 	}
 	log.Info("running", "program", program, "site", c.Site, "version", Version())
-	Supervise(ctx, log, program, func(ctx context.Context) error { return run(ctx, env) })
+	Supervise(ctx, log, program, func(ctx context.Context) error { return Guarded(run)(ctx, env) })
 	last, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
 	if err := env.Close(last); err != nil {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"millrace/pkg/broker"
 )
 
 // Service is a service of the pipeline: it runs until ctx ends.
@@ -44,6 +46,25 @@ func Supervise(ctx context.Context, log *slog.Logger, name string, run func(ctx 
 		case <-timer.C:
 		}
 		delay = min(2*delay, restartAfterMax)
+	}
+}
+
+// Guarded is the service that ends, with [broker.ErrDiskLost], when the broker has lost its
+// disk: what it knows of jobs, feeds and endpoints is then of another life, and whoever runs
+// it starts it anew.
+func Guarded(run Service) Service {
+	return func(ctx context.Context, env *Env) error {
+		birth, err := env.Broker.Birth(ctx)
+		if err != nil {
+			return err
+		}
+		err = Together(ctx,
+			func(ctx context.Context) error { return run(ctx, env) },
+			func(ctx context.Context) error { return env.Broker.AwaitLoss(ctx, birth) })
+		if errors.Is(err, broker.ErrDiskLost) {
+			env.Pool.Close() // versions of endpoints begin anew, too
+		}
+		return err
 	}
 }
 

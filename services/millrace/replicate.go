@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/pkg/broker"
 	"millrace/pkg/replication"
 	"millrace/pkg/service"
 	"millrace/services/millrace/node"
@@ -87,18 +88,29 @@ func (r *replicateFlags) run(cmd *cobra.Command, source, target string) error {
 	if err != nil {
 		return usageError(err)
 	}
-	client, stop, err := r.start(cmd.Context(), r.node(dir, spec, log))
-	if err != nil {
-		return failedError(err)
-	}
-	out, err := r.replicate(cmd, client, spec)
-	if serr := stop(); err == nil && serr != nil {
-		err = failedError(serr)
+	out, err := r.attempt(cmd, dir, spec, log)
+	for errors.Is(err, broker.ErrDiskLost) {
+		// The job went with the disk; the databases remember how far it had got.
+		log.Warn("the broker has lost its disk: the replication is submitted again")
+		out, err = r.attempt(cmd, dir, spec, log)
 	}
 	if out != nil {
 		out.summary()
 	}
 	return err
+}
+
+// attempt submits the replication and shows how it goes, for as long as the broker keeps it.
+func (r *replicateFlags) attempt(cmd *cobra.Command, dir string, spec replication.Job, log *slog.Logger) (*display, error) {
+	client, stop, err := r.start(cmd.Context(), r.node(dir, spec, log))
+	if err != nil {
+		return nil, failedError(err)
+	}
+	out, err := r.replicate(cmd, client, spec)
+	if serr := stop(); err == nil && serr != nil {
+		err = failedError(serr)
+	}
+	return out, err
 }
 
 // start starts the pipeline in this process, or, where a broker is named, connects to

@@ -30,9 +30,14 @@ func watch(ctx context.Context, n *node.Client) (*watcher, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{
 		jobs: make(chan *millracev1.Job, 16), status: make(chan *nats.Msg, 64),
-		failed: make(chan error, 1), cancel: cancel,
+		failed: make(chan error, 2), cancel: cancel,
 	}
 	b := n.Broker()
+	birth, err := b.Birth(ctx)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("watch the job: %w", err)
+	}
 	sub, err := b.Conn().ChanSubscribe(b.Subjects().Status(broker.Any), w.status)
 	if err != nil {
 		cancel()
@@ -50,6 +55,11 @@ func watch(ctx context.Context, n *node.Client) (*watcher, error) {
 			}
 		})
 		if err != nil {
+			w.failed <- err
+		}
+	})
+	w.group.Go(func() {
+		if err := b.AwaitLoss(ctx, birth); err != nil {
 			w.failed <- err
 		}
 	})

@@ -89,7 +89,7 @@ func (n *Node) begin(ctx context.Context, o replicator.Options) {
 
 func (n *Node) run(ctx context.Context, group *sync.WaitGroup, name string, serve service.Service) {
 	group.Go(func() {
-		service.Supervise(ctx, n.log, name, func(ctx context.Context) error { return serve(ctx, n.env) })
+		service.Supervise(ctx, n.log, name, func(ctx context.Context) error { return service.Guarded(serve)(ctx, n.env) })
 	})
 }
 
