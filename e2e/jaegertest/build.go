@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"millrace/e2e/internal/filelock"
 )
 
 // program is Jaeger's first generation: built from its module it needs half the
@@ -37,7 +39,7 @@ func Build(ctx context.Context) (string, error) {
 	if exists(path) {
 		return path, nil
 	}
-	unlock, err := lock(ctx, path+".lock")
+	unlock, err := filelock.Lock(ctx, path+".lock")
 	if err != nil {
 		return "", err
 	}

@@ -11,7 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
+
+	"millrace/e2e/internal/filelock"
 )
 
 // The PouchDB server: a small Express application and the packages it needs, all
@@ -36,10 +37,7 @@ func installed(ctx context.Context, logf func(string, ...any)) (string, error) {
 		return "", err
 	}
 	root := filepath.Join(cache, "millrace-e2e")
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return "", fmt.Errorf("make the cache directory: %w", err)
-	}
-	unlock, err := lockFile(filepath.Join(root, key+".lock"))
+	unlock, err := filelock.Lock(ctx, filepath.Join(root, key+".lock"))
 	if err != nil {
 		return "", err
 	}
@@ -95,18 +93,4 @@ func applicationHash() (string, error) {
 		return "", fmt.Errorf("read the application: %w", err)
 	}
 	return hex.EncodeToString(hash.Sum(nil)[:8]), nil
-}
-
-// lockFile waits until this process alone holds the lock. The system drops it
-// when the process dies.
-func lockFile(path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
-		_ = file.Close()
-		return nil, fmt.Errorf("lock %s: %w", filepath.Base(path), err)
-	}
-	return func() { _ = file.Close() }, nil
 }
