@@ -17,13 +17,14 @@ import (
 	"millrace/pkg/stage"
 	millracev1 "millrace/proto/millrace/v1"
 	"millrace/services/changes-reader/reader"
+	"millrace/services/internal/databasetest"
 	"millrace/services/internal/pipelinetest"
 )
 
 const feedID = "thefeed"
 
 // open makes a live feed of the source for one job.
-func open(t *testing.T, p *pipelinetest.Pipeline, source *pipelinetest.Database, change func(*millracev1.Feed)) *millracev1.Feed {
+func open(t *testing.T, p *pipelinetest.Pipeline, source *databasetest.Database, change func(*millracev1.Feed)) *millracev1.Feed {
 	t.Helper()
 	ref, err := p.Env().Endpoints(service.DefaultSite).Put(t.Context(), endpoint.Endpoint{Endpoint: couch.Endpoint{URL: source.URL}})
 	if err != nil {
@@ -77,7 +78,7 @@ func dense(t *testing.T, all []*millracev1.ChangesBatch, ids int) {
 
 func TestSecondReaderGoesOnWhereTheFirstWasKilled(t *testing.T) {
 	t.Parallel()
-	source := pipelinetest.NewDatabase(t, millpond.Options{})
+	source := databasetest.New(t, millpond.Options{})
 	p := pipelinetest.Start(t, pipelinetest.Options{})
 	first := p.Run(reader.Name)
 	source.Fill(t, 0, 25)
@@ -98,7 +99,7 @@ func TestSecondReaderGoesOnWhereTheFirstWasKilled(t *testing.T) {
 // A reader that was stopped for longer than its lease wakes and goes on appending.
 func TestOldOwnersBatchesAreRefused(t *testing.T) {
 	t.Parallel()
-	source := pipelinetest.NewDatabase(t, millpond.Options{})
+	source := databasetest.New(t, millpond.Options{})
 	source.Fill(t, 0, 12)
 	p := pipelinetest.Start(t, pipelinetest.Options{})
 	b := p.Broker()
@@ -144,7 +145,7 @@ func TestOldOwnersBatchesAreRefused(t *testing.T) {
 // measures how far it is ahead.
 func TestReaderGoesOnWhenWhatWasRoutedIsPurged(t *testing.T) {
 	t.Parallel()
-	source := pipelinetest.NewDatabase(t, millpond.Options{})
+	source := databasetest.New(t, millpond.Options{})
 	source.Fill(t, 0, 50)
 	p := pipelinetest.Start(t, pipelinetest.Options{Services: []string{reader.Name}})
 	open(t, p, source, func(f *millracev1.Feed) { f.Window = 2 })
@@ -167,7 +168,7 @@ func TestReaderGoesOnWhenWhatWasRoutedIsPurged(t *testing.T) {
 // for the one that is done (invariant 1).
 func TestReaderOfALogThatIsGoneSendsTheJobsBackToTheirCheckpoints(t *testing.T) {
 	t.Parallel()
-	source := pipelinetest.NewDatabase(t, millpond.Options{})
+	source := databasetest.New(t, millpond.Options{})
 	source.Fill(t, 0, 5)
 	p := pipelinetest.Start(t, pipelinetest.Options{})
 	err := p.Jobs().SetProgress(t.Context(), "job", &millracev1.Progress{Run: 4, Feed: feedID, Ordinal: 9})
@@ -189,7 +190,7 @@ func TestReaderOfALogThatIsGoneSendsTheJobsBackToTheirCheckpoints(t *testing.T) 
 
 func TestUnreadableSourceIsReportedToEveryJobAndReadWhenItIsBack(t *testing.T) {
 	t.Parallel()
-	source := pipelinetest.NewDatabase(t, millpond.Options{})
+	source := databasetest.New(t, millpond.Options{})
 	source.Fill(t, 0, 5)
 	heal := source.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_changes"), Status: 500, Body: `{"error":"x"}`})
 	p := pipelinetest.Start(t, pipelinetest.Options{Services: []string{reader.Name}})

@@ -101,7 +101,8 @@ func unsupported(err error) bool {
 }
 
 // bulk asks for documents without the content of their attachments. It packs those
-// that have none, and returns the others and what the source did not find.
+// that have none, and returns the others and what the source did not find, or did not
+// answer about.
 func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []want, err error) {
 	results, err := f.db.BulkGet(ctx, requests(wants, false), couch.BulkGetOptions{Revs: true, Latest: true, AttEncodingInfo: true})
 	if err != nil {
@@ -109,10 +110,11 @@ func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []wan
 	}
 	defer results.Close()
 	f.packer.counters.BulkGetAttempts += uint64(len(wants))
+	answered := 0
 	for {
 		item, err := results.Next()
 		if err == io.EOF {
-			return attached, missing, nil
+			return attached, append(missing, wants[answered:]...), nil
 		}
 		if err != nil {
 			return nil, nil, err
@@ -120,6 +122,7 @@ func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []wan
 		if item.Result >= len(wants) {
 			return nil, nil, fmt.Errorf("_bulk_get answered more results than it was asked for (%d)", len(wants))
 		}
+		answered = item.Result + 1
 		asked := wants[item.Result]
 		switch {
 		case item.Doc == nil:
@@ -199,9 +202,11 @@ func (f *fetch) inline(ctx context.Context, wants []want) error {
 	}
 	defer results.Close()
 	var rest []want
+	answered := 0
 	for {
 		item, err := results.Next()
 		if err == io.EOF {
+			rest = append(rest, wants[answered:]...)
 			break
 		}
 		if err != nil {
@@ -210,6 +215,7 @@ func (f *fetch) inline(ctx context.Context, wants []want) error {
 		if item.Result >= len(wants) {
 			return fmt.Errorf("_bulk_get answered more results than it was asked for (%d)", len(wants))
 		}
+		answered = item.Result + 1
 		asked := wants[item.Result]
 		switch {
 		case item.Doc == nil:

@@ -7,11 +7,12 @@ import (
 
 	"millrace/pkg/replication"
 	millracev1 "millrace/proto/millrace/v1"
+	"millrace/services/internal/databasetest"
 )
 
 // Submit makes a replication a job. Options are further members of its document, each with
 // a comma before it.
-func (p *Pipeline) Submit(source, target *Database, options string) *millracev1.Job {
+func (p *Pipeline) Submit(source, target *databasetest.Database, options string) *millracev1.Job {
 	p.t.Helper()
 	doc := fmt.Appendf(nil, `{"source":%q,"target":%q,"checkpoint_interval":20,"retries_per_request":0%s}`,
 		source.Address(), target.Address(), options)

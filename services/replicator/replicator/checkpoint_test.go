@@ -14,6 +14,7 @@ import (
 	"millrace/pkg/replication"
 	millracev1 "millrace/proto/millrace/v1"
 	"millrace/services/bulk-writer/writer"
+	"millrace/services/internal/databasetest"
 	"millrace/services/internal/pipelinetest"
 	"millrace/services/replicator/replicator"
 )
@@ -23,7 +24,7 @@ func local(method string) func(*http.Request) bool {
 }
 
 // covered are the documents that a checkpoint's sequence covers.
-func covered(t *testing.T, source *pipelinetest.Database, seq []byte) []string {
+func covered(t *testing.T, source *databasetest.Database, seq []byte) []string {
 	t.Helper()
 	since, err := couch.ParseSeq(seq)
 	if err != nil {
@@ -53,9 +54,9 @@ func covered(t *testing.T, source *pipelinetest.Database, seq []byte) []string {
 }
 
 // checkCheckpoint compares what the checkpoints of both sides say with what the target has.
-func checkCheckpoint(t *testing.T, job *millracev1.Job, source, target *pipelinetest.Database) {
+func checkCheckpoint(t *testing.T, job *millracev1.Job, source, target *databasetest.Database) {
 	t.Helper()
-	for _, db := range []*pipelinetest.Database{source, target} {
+	for _, db := range []*databasetest.Database{source, target} {
 		log := db.Checkpoint(t, job)
 		if log == nil {
 			continue
@@ -110,7 +111,7 @@ func TestCheckpointNeverCoversWhatTheTargetDoesNotHave(t *testing.T) {
 		}
 	}
 	checkCheckpoint(t, job, source, target)
-	pipelinetest.SameLeaves(t, source, target)
+	databasetest.SameLeaves(t, source, target)
 	if log := source.Checkpoint(t, job); log == nil || len(covered(t, source, log.SourceLastSeq)) != docs {
 		t.Errorf("the last checkpoint %v does not cover everything", log)
 	}
@@ -127,7 +128,7 @@ func TestSecondRunBeginsAtTheCheckpointAndWritesNoneWithoutAChange(t *testing.T)
 	p.AwaitJob(job.Id, "has run again", func(j *millracev1.Job) bool {
 		return j.State == string(replication.Completed) && j.Run > job.Run
 	})
-	for i, db := range []*pipelinetest.Database{source, target} {
+	for i, db := range []*databasetest.Database{source, target} {
 		now := db.Server.Requests()
 		if got, want := now.Of("PUT", "_local"), before[i].Of("PUT", "_local"); got != want {
 			t.Errorf("%d checkpoints were written to %s without a change", got-want, db)
@@ -145,8 +146,8 @@ func TestWithoutCheckpointsNoneIsWritten(t *testing.T) {
 	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.All()})
 	job := p.Submit(source, target, `,"use_checkpoints":false`)
 	p.Finish(job.Id)
-	pipelinetest.SameLeaves(t, source, target)
-	for _, db := range []*pipelinetest.Database{source, target} {
+	databasetest.SameLeaves(t, source, target)
+	for _, db := range []*databasetest.Database{source, target} {
 		if n := db.Server.Requests().Of("PUT", "_local"); n != 0 {
 			t.Errorf("%d checkpoints at %s", n, db)
 		}
@@ -189,7 +190,7 @@ func TestReadOnlySourceIsNotedAndTheNextRunResumes(t *testing.T) {
 	done = p.AwaitJob(job.Id, "has run again", func(j *millracev1.Job) bool {
 		return j.State == string(replication.Completed) && j.Run > again.Run
 	})
-	pipelinetest.SameLeaves(t, source, target)
+	databasetest.SameLeaves(t, source, target)
 	if got := source.Server.Requests().Of("POST", "_bulk_get") - read; got != 1 {
 		t.Errorf("%d requests for 5 new documents: the run did not resume", got)
 	}
@@ -234,7 +235,7 @@ func TestReplacedTargetIsNoticedAndFilledAgain(t *testing.T) {
 	target.Recreate(t)
 	source.Fill(t, 30, 1) // the next checkpoint is due
 	p.Await("the target is filled again", func() bool { return len(target.Leaves(t)) == 31 })
-	pipelinetest.SameLeaves(t, source, target)
+	databasetest.SameLeaves(t, source, target)
 }
 
 func TestContinuousAndOneShotShareACheckpointAndTheRightToWriteIt(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"millrace/pkg/millpond"
 	"millrace/pkg/replication"
 	millracev1 "millrace/proto/millrace/v1"
+	"millrace/services/internal/databasetest"
 	"millrace/services/internal/pipelinetest"
 	"millrace/services/replicator/replicator"
 )
@@ -37,7 +38,7 @@ func (l *logs) String() string {
 func TestCrashingJobBacksOffAlone(t *testing.T) {
 	t.Parallel()
 	source, target := databases(t)
-	dead := pipelinetest.NewDatabase(t, millpond.Options{})
+	dead := databasetest.New(t, millpond.Options{})
 	source.Fill(t, 0, 50)
 	heal := dead.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_bulk_docs"), Status: 503, Body: `{"error":"x","reason":"dead"}`})
 	long := make(chan struct{})
@@ -55,11 +56,11 @@ func TestCrashingJobBacksOffAlone(t *testing.T) {
 		t.Errorf("crashed as %v", j)
 	}
 	p.Finish(p.Submit(source, target, small).Id)
-	pipelinetest.SameLeaves(t, source, target)
+	databasetest.SameLeaves(t, source, target)
 	close(long)
 	heal()
 	p.Finish(crashing.Id)
-	pipelinetest.SameLeaves(t, source, dead)
+	databasetest.SameLeaves(t, source, dead)
 }
 
 func TestInFlightBatchesOfACrashedRunAreDropped(t *testing.T) {
@@ -101,7 +102,7 @@ func TestJobSubmittedAgainAtItsEndRunsAgain(t *testing.T) {
 	for i := range 15 {
 		source.Fill(t, i, 1)
 		p.Finish(p.Submit(source, target, "").Id)
-		pipelinetest.SameLeaves(t, source, target)
+		databasetest.SameLeaves(t, source, target)
 	}
 }
 
@@ -125,7 +126,7 @@ func TestJobRemovedAndMadeAgainIsAnother(t *testing.T) {
 	feed := p.AwaitJob(job.Id, "runs", func(j *millracev1.Job) bool { return j.Active }).Feed
 	source.Fill(t, 40, 1)
 	p.Await("the last one runs", func() bool { return len(target.Leaves(t)) == 41 })
-	pipelinetest.SameLeaves(t, source, target)
+	databasetest.SameLeaves(t, source, target)
 	p.Cancel(job.Id)
 	p.Await("nothing is left of it", func() bool {
 		_, _, err := p.Feeds().Read(t.Context(), feed)
@@ -145,7 +146,7 @@ func TestRunOutlivesItsOwner(t *testing.T) {
 	owner.Kill()
 	p.Run(replicator.Name)
 	done := p.Finish(job.Id)
-	pipelinetest.SameLeaves(t, source, target)
+	databasetest.SameLeaves(t, source, target)
 	if done.Run != run {
 		t.Errorf("run %d took the place of run %d", done.Run, run)
 	}

@@ -6,12 +6,12 @@ import (
 	"go.uber.org/goleak"
 
 	"millrace/pkg/millpond"
-	"millrace/services/internal/pipelinetest"
+	"millrace/services/internal/databasetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func databases(t *testing.T) (source, target *pipelinetest.Database) {
+func databases(t *testing.T) (source, target *databasetest.Database) {
 	t.Helper()
-	return pipelinetest.NewDatabase(t, millpond.Options{}), pipelinetest.NewDatabase(t, millpond.Options{})
+	return databasetest.New(t, millpond.Options{}), databasetest.New(t, millpond.Options{})
 }

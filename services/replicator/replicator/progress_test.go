@@ -8,6 +8,7 @@ import (
 	millracev1 "millrace/proto/millrace/v1"
 	"millrace/services/bulk-writer/writer"
 	"millrace/services/doc-fetcher/fetcher"
+	"millrace/services/internal/databasetest"
 	"millrace/services/internal/pipelinetest"
 	"millrace/services/replicator/replicator"
 	"millrace/services/revs-diff/revsdiff"
@@ -42,7 +43,7 @@ func TestRunNoticesALostMessageAndFinishes(t *testing.T) {
 			p.Lose(stream, p.AwaitMessages(stream, subject, 4)[1].Sequence)
 			p.Run(c.stage)
 			done := p.Finish(job.Id)
-			pipelinetest.SameLeaves(t, source, target)
+			databasetest.SameLeaves(t, source, target)
 			if done.Totals.DocsWritten < 5 || done.Totals.DocsWritten > 20 {
 				t.Errorf("counted %v", done.Totals)
 			}
@@ -80,7 +81,7 @@ func TestNextOwnerNoticesALostRecordAndFinishes(t *testing.T) {
 			p.Lose(stream, p.AwaitMessages(stream, ">", 4)[1].Sequence)
 			p.Run(replicator.Name)
 			p.Finish(job.Id)
-			pipelinetest.SameLeaves(t, source, target)
+			databasetest.SameLeaves(t, source, target)
 		})
 	}
 }
@@ -101,7 +102,7 @@ func TestTrimmedFeedLogSendsTheRunBackToItsCheckpoint(t *testing.T) {
 	}
 	p.Run(selector.Name)
 	done := p.Finish(job.Id)
-	pipelinetest.SameLeaves(t, source, target)
+	databasetest.SameLeaves(t, source, target)
 	if done.Run == before {
 		t.Error("the run went on as if nothing had been lost")
 	}
@@ -134,7 +135,7 @@ func TestRunIsCompleteOnlyWhenTheEndOfItsFeedIsDone(t *testing.T) {
 	if done.Totals.DocsWritten != 20 {
 		t.Errorf("counted %v", done.Totals)
 	}
-	pipelinetest.SameLeaves(t, source, target)
+	databasetest.SameLeaves(t, source, target)
 }
 
 // Batches are delivered twice and out of order, at every stage (invariant 2).
@@ -165,7 +166,7 @@ func TestRepeatedAndReorderedMessagesChangeNothing(t *testing.T) {
 			}
 			p.Run(c.stage)
 			done := p.Finish(job.Id).Totals
-			pipelinetest.SameLeaves(t, source, target)
+			databasetest.SameLeaves(t, source, target)
 			if done.DocsWritten != 20 || done.DocsRead != 20 || done.MissingChecked != 20 || done.MissingFound != 20 || done.DocWriteFailures != 0 {
 				t.Errorf("counted %v", done)
 			}

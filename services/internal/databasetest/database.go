@@ -1,8 +1,11 @@
-package pipelinetest
+// Package databasetest gives tests databases on servers of their own, which can be made to fail and
+// count what they are asked.
+package databasetest
 
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -24,8 +27,8 @@ type Database struct {
 	User, Password string
 }
 
-// NewDatabase starts a server with one empty database.
-func NewDatabase(t *testing.T, o millpond.Options) *Database {
+// New starts a server with one empty database.
+func New(t *testing.T, o millpond.Options) *Database {
 	t.Helper()
 	d := &Database{Server: millpond.New(o), User: o.AdminUser, Password: o.AdminPassword}
 	listener, err := d.Server.Listen("127.0.0.1:0")
@@ -151,4 +154,27 @@ func (d *Database) Checkpoint(t *testing.T, job *millracev1.Job) *checkpoint.Log
 		t.Fatal(err)
 	}
 	return log
+}
+
+// PutAttachment makes a document with one attachment of a type that servers do not compress,
+// such as images.
+func (d *Database) PutAttachment(t *testing.T, id, name, content string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, d.URL+"/"+id+"/"+name, strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/octet-stream")
+	if d.User != "" {
+		request.SetBasicAuth(d.User, d.Password)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // it is read only
+	if answer.StatusCode != http.StatusCreated {
+		t.Fatalf("PUT %s/%s: %s", id, name, answer.Status)
+	}
 }
