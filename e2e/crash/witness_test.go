@@ -17,6 +17,8 @@ import (
 // way to tell that something was not copied again.
 type witness struct {
 	next http.Handler
+	// answering is held by every request but feeds, which have no end.
+	answering sync.RWMutex
 
 	mu        sync.Mutex
 	databases map[string]*record
@@ -57,6 +59,10 @@ func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	kind := chaosproxy.Classify(r)
 	database, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	w.announce(kind, database)
+	if kind != chaosproxy.Changes {
+		w.answering.RLock()
+		defer w.answering.RUnlock()
+	}
 	switch {
 	case r.Method == http.MethodPost && (kind == chaosproxy.BulkGet || kind == chaosproxy.BulkDocs):
 		w.note(kind, database, replay(r))
@@ -144,6 +150,13 @@ func (w *witness) announce(kind chaosproxy.Endpoint, database string) {
 			close(one.came)
 		}
 	}
+}
+
+// between does something while no request is under way, except for feeds.
+func (w *witness) between(do func()) {
+	w.answering.Lock()
+	defer w.answering.Unlock()
+	do()
 }
 
 // nth returns a channel that is closed when the nth request of a kind from now on
