@@ -57,7 +57,7 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.WriteBatch) error 
 	switch {
 	case errors.Is(err, errMissingStub):
 		return svc.refetch(ctx, job, b, true)
-	case errors.Is(err, broker.ErrGone):
+	case errors.Is(err, broker.ErrGone) || errors.Is(err, broker.ErrClaimLost):
 		return svc.refetch(ctx, job, b, false)
 	case err != nil:
 		return svc.stage.Fail(ctx, b.Position, fmt.Errorf("write to target: %w", err))

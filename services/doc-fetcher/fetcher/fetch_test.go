@@ -285,7 +285,7 @@ func TestSourceWithoutBulkGetIsAskedOneByOne(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented} {
 		s := source(t, doc("d", "", a), doc("e", photo, a))
 		s.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_bulk_get"), Status: status, Body: `{"error":"x"}`})
-		got := get(t, s.DB, missing("d 1-aaaa", "e 1-aaaa"), nil)
+		got := get(t, open(t, s.URL), missing("d 1-aaaa", "e 1-aaaa"), nil)
 		all := append(got.inline, got.multi...)
 		slices.Sort(all)
 		expect(t, fmt.Sprint(status), all, "d 1-aaaa", "e 1-aaaa")

@@ -14,8 +14,13 @@ import (
 // a comma before it.
 func (p *Pipeline) Submit(source, target *databasetest.Database, options string) *millracev1.Job {
 	p.t.Helper()
-	doc := fmt.Appendf(nil, `{"source":%q,"target":%q,"checkpoint_interval":20,"retries_per_request":0%s}`,
-		source.Address(), target.Address(), options)
+	return p.SubmitDocument(fmt.Appendf(nil, `{"source":%q,"target":%q,"checkpoint_interval":20,"retries_per_request":0%s}`,
+		source.Address(), target.Address(), options))
+}
+
+// SubmitDocument makes a replication document a job.
+func (p *Pipeline) SubmitDocument(doc []byte) *millracev1.Job {
+	p.t.Helper()
 	spec, err := replication.ParseSpec(doc)
 	if err != nil {
 		p.t.Fatal(err)
