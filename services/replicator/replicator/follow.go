@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/stage"
 	"millrace/pkg/watermark"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -74,7 +75,7 @@ func (r *run) follow(ctx context.Context) error {
 		case e := <-l.done:
 			err = r.tookDone(e)
 		case e := <-l.events:
-			err = r.tookEvent(e)
+			err = r.tookEvent(ctx, e)
 		case <-checkpoint.C:
 			err = r.checkpoint(ctx)
 		case <-status.C:
@@ -184,15 +185,20 @@ func twoBatches(ordinal uint64) error {
 	return &crash{lost: true, reason: fmt.Sprintf("batch %d was read in two epochs: the feed's log was lost", ordinal)}
 }
 
-func (r *run) tookEvent(e broker.Entry) error {
+func (r *run) tookEvent(ctx context.Context, e broker.Entry) error {
 	var m millracev1.Event
 	if err := proto.Unmarshal(e.Data, &m); err != nil {
 		return fmt.Errorf("decode event %d: %w", e.Sequence, err)
 	}
-	if m.Position.GetRun() != r.job.Run || m.Class == millracev1.Event_CLASS_INFO {
+	switch {
+	case m.Position.GetRun() != r.job.Run:
 		return nil
+	case m.Class != millracev1.Event_CLASS_INFO:
+		return crashed(&m)
+	case m.Error == stage.FeedOpened:
+		return r.sameSource(ctx)
 	}
-	return crashed(&m)
+	return nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -17,7 +17,7 @@ import (
 type stallWatch struct {
 	ordinal uint64
 	// idle counts the looks in a row at which the run had not moved and its queues
-	// were empty.
+	// were empty, or its next batch was not routed.
 	idle int
 }
 
@@ -37,10 +37,22 @@ func (r *run) checkStall(ctx context.Context) error {
 	if err != nil || head <= r.mark.Ordinal() {
 		return err
 	}
-	holes := r.mark.Holes(1)
-	if len(holes) == 0 || holes[0].Reason != watermark.Undone {
+	switch holes := r.mark.Holes(1); {
+	case len(holes) == 0 || holes[0].Reason == watermark.Unrouted:
+		// Most likely the selector has not got to it yet.
+		if r.stall.idle++; r.stall.idle < idleLooks {
+			return nil
+		}
 		return r.replay(ctx, r.mark.Ordinal()+1, head)
+	case holes[0].Reason == watermark.Lagging:
+		return r.replay(ctx, r.mark.Ordinal()+1, head)
+	default:
+		return r.checkLost(ctx, holes[0].Ordinal)
 	}
+}
+
+// checkLost ends the run when a batch that is routed and not done is nowhere any more.
+func (r *run) checkLost(ctx context.Context, ordinal uint64) error {
 	quiet, err := r.quiet(ctx)
 	if err != nil {
 		return err
@@ -53,7 +65,7 @@ func (r *run) checkStall(ctx context.Context) error {
 		return nil
 	}
 	return &crash{lost: true, reason: fmt.Sprintf(
-		"no progress: batch %d was routed, is not done and is in no queue; a message was lost", holes[0].Ordinal)}
+		"no progress: batch %d was routed, is not done and is in no queue; a message was lost", ordinal)}
 }
 
 // feedHead is the newest ordinal in the feed's log, or 0. The log's end may be gone
