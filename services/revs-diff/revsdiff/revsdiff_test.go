@@ -1,0 +1,70 @@
+package revsdiff_test
+
+import (
+	"slices"
+	"testing"
+
+	"millrace/pkg/millpond"
+	"millrace/pkg/replication"
+	millracev1 "millrace/proto/millrace/v1"
+	"millrace/services/doc-fetcher/fetcher"
+	"millrace/services/internal/databasetest"
+	"millrace/services/internal/pipelinetest"
+)
+
+func TestOnlyWhatTheTargetLacksIsAskedFor(t *testing.T) {
+	source, target := databasetest.New(t, millpond.Options{}), databasetest.New(t, millpond.Options{})
+	older := []string{`{"_id":"edited","_rev":"1-aaaa"}`, `{"_id":"there","_rev":"1-aaaa"}`}
+	source.Write(t, older...)
+	target.Write(t, older...)
+	source.Write(t, `{"_id":"edited","_rev":"2-bbbb","_revisions":{"start":2,"ids":["bbbb","aaaa"]}}`, `{"_id":"new","_rev":"1-aaaa"}`)
+	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.Without(fetcher.Name)})
+	p.Submit(source, target, "")
+	m := &millracev1.MissingBatch{}
+	p.Decode(p.AwaitMessages(p.Broker().Streams().Missing, ">", 1)[0], m)
+	if c := m.Counters; c.MissingChecked != 3 || c.MissingFound != 2 {
+		t.Errorf("counted %v", c)
+	}
+	for _, d := range m.Docs {
+		switch d.Id {
+		case "edited":
+			if !slices.Equal(d.Revs, []string{"2-bbbb"}) || !slices.Equal(d.PossibleAncestors, []string{"1-aaaa"}) {
+				t.Errorf("asked for %v", d)
+			}
+		case "new":
+			if !slices.Equal(d.Revs, []string{"1-aaaa"}) || len(d.PossibleAncestors) != 0 {
+				t.Errorf("asked for %v", d)
+			}
+		default:
+			t.Errorf("asked for %v", d)
+		}
+	}
+	if len(m.Docs) != 2 {
+		t.Errorf("%d documents", len(m.Docs))
+	}
+}
+
+// A batch of which the target lacks nothing is done, without the other stages.
+func TestBatchThatIsThereIsDone(t *testing.T) {
+	source, target := databasetest.New(t, millpond.Options{}), databasetest.New(t, millpond.Options{})
+	for _, d := range []*databasetest.Database{source, target} {
+		d.Write(t, `{"_id":"a","_rev":"1-aaaa"}`, `{"_id":"b","_rev":"1-aaaa"}`)
+	}
+	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.Without(fetcher.Name)})
+	done := p.Finish(p.Submit(source, target, "").Id)
+	if c := done.Totals; c.MissingChecked != 2 || c.MissingFound != 0 || c.DocsRead != 0 {
+		t.Errorf("counted %v", c)
+	}
+}
+
+func TestTargetThatDoesNotAnswerCrashesTheRun(t *testing.T) {
+	source, target := databasetest.New(t, millpond.Options{}), databasetest.New(t, millpond.Options{})
+	source.Fill(t, 0, 3)
+	heal := target.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_revs_diff"), Status: 500, Body: `{"error":"x"}`})
+	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.All()})
+	job := p.Submit(source, target, "")
+	p.AwaitJob(job.Id, "crashes", func(j *millracev1.Job) bool { return j.State == string(replication.Crashing) })
+	heal()
+	p.Finish(job.Id)
+	databasetest.SameLeaves(t, source, target)
+}
