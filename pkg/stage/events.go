@@ -18,6 +18,10 @@ import (
 // its log. Its jobs begin new runs from their checkpoints.
 var ErrFeedLost = errors.New("the feed cannot go on")
 
+// FeedOpened is the error word of the event, of class info, that a source's live feed was
+// opened, for the first time or again.
+const FeedOpened = "feed_opened"
+
 // cutDeliveries is how often a message may end with a cut answer before its run does.
 const cutDeliveries = 5
 

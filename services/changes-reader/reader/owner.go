@@ -195,6 +195,22 @@ func (o *ownership) publish(ctx context.Context, b *millracev1.ChangesBatch) err
 	return nil
 }
 
+// opened tells every job of the feed: whoever has the job looks whether the database
+// behind the feed is still the same.
+func (o *ownership) opened(ctx context.Context) error {
+	for _, entry := range o.roster() {
+		err := o.svc.stage.Report(ctx, &millracev1.Event{
+			Position: &millracev1.Position{Job: entry.Job, Run: entry.Run, Feed: o.feed.Id, Epoch: o.batch.epoch},
+			Stage:    Name, Class: millracev1.Event_CLASS_INFO, Error: stage.FeedOpened,
+			Reason: "the source's feed is open", Time: time.Now().UnixNano(),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // append adds a batch to the feed's log. A batch is one trace, which begins here.
 func (o *ownership) append(ctx context.Context, b *millracev1.ChangesBatch) error {
 	ctx, span := o.svc.stage.Tracer().Start(ctx, Name, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindProducer))

@@ -19,6 +19,8 @@ const manyRows = 1_000_000_000_000
 // their way.
 type sink interface {
 	publish(ctx context.Context, b *millracev1.ChangesBatch) error
+	// opened is told that the source has answered, and follows what changes from here on.
+	opened(ctx context.Context) error
 }
 
 // source is what of a couch.DB a pass uses.
@@ -97,6 +99,9 @@ func (p *pass) live(ctx context.Context, heartbeat time.Duration) error {
 		return err
 	}
 	defer changes.Close() //nolint:errcheck // nothing is written
+	if err := p.sink.opened(ctx); err != nil {
+		return err
+	}
 	for {
 		row, err := changes.Next()
 		if err == io.EOF { // the server ends the feed, regularly

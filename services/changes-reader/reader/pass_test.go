@@ -28,6 +28,8 @@ type batches struct {
 	then func(*millracev1.ChangesBatch)
 }
 
+func (b *batches) opened(context.Context) error { return nil }
+
 func (b *batches) publish(_ context.Context, batch *millracev1.ChangesBatch) error {
 	b.got = append(b.got, batch)
 	if b.then != nil {

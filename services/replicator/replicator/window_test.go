@@ -126,7 +126,7 @@ func TestEventsOfTheRunEndIt(t *testing.T) {
 		"permanent":      {&millracev1.Event{Position: &millracev1.Position{Run: 3}, Class: millracev1.Event_CLASS_PERMANENT}, true},
 		"feed lost":      {&millracev1.Event{Position: &millracev1.Position{Run: 3}, Class: millracev1.Event_CLASS_FEED_LOST}, true},
 	} {
-		err := newRun().tookEvent(entryOf(t, 1, c.event))
+		err := newRun().tookEvent(t.Context(), entryOf(t, 1, c.event))
 		var ended *crash
 		if errors.As(err, &ended) != c.ends {
 			t.Errorf("%s: %v", name, err)

@@ -1,0 +1,52 @@
+package replicator_test
+
+import (
+	"context"
+	"testing"
+
+	"millrace/pkg/millpond"
+	"millrace/services/internal/databasetest"
+	"millrace/services/internal/pipelinetest"
+)
+
+// frozen is a store whose databases are all born in the same second: neither
+// instance_start_time nor seqs tell one that is made again from the one before.
+type frozen struct{ millpond.Store }
+
+func (f frozen) Open(ctx context.Context, name string) (millpond.Database, error) {
+	db, err := f.Store.Open(ctx, name)
+	return frozenDatabase{db}, err
+}
+
+type frozenDatabase struct{ millpond.Database }
+
+func (f frozenDatabase) Info(ctx context.Context) (millpond.Info, error) {
+	info, err := f.Database.Info(ctx)
+	info.Instance = "1700000000"
+	return info, err
+}
+
+// Nothing is written that could be refused: the feed is quiet, and goes on at a seq that
+// the new source has not reached.
+func TestSourceThatWasReplacedUnderAQuietFeedIsReadFromItsBeginning(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]millpond.Options{
+		"later":             {},
+		"within the second": {Store: frozen{millpond.NewMemory()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source, target := databasetest.New(t, o), databasetest.New(t, millpond.Options{})
+			source.Fill(t, 0, 30)
+			p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.All()})
+			job := p.Submit(source, target, `,"continuous":true`)
+			p.Await("the checkpoint of everything", func() bool {
+				log := source.Checkpoint(t, job)
+				return log != nil && len(covered(t, source, log.SourceLastSeq)) == 30
+			})
+			source.Recreate(t)
+			source.Fill(t, 100, 10)
+			p.Await("the new source's documents at the target", func() bool { return len(target.Leaves(t)) == 40 })
+		})
+	}
+}
