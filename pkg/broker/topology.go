@@ -178,11 +178,15 @@ func (t topology) bucketConfigs() []jetstream.KeyValueConfig {
 	return configs
 }
 
-// create makes the streams and buckets what the topology says, until ctx ends.
+// create makes the streams and buckets what the topology says, until ctx ends. Those that
+// are so already, as at the start of all programs but the first, are left alone.
 func (b *Broker) create(ctx context.Context) error {
 	for _, config := range b.topology.streamConfigs() {
 		err := b.insist(ctx, func(ctx context.Context) error {
-			_, err := b.js.CreateOrUpdateStream(ctx, config)
+			_, err := b.js.CreateStream(ctx, config)
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // with other settings
+				_, err = b.js.UpdateStream(ctx, config)
+			}
 			return err
 		})
 		if err != nil {
@@ -191,7 +195,10 @@ func (b *Broker) create(ctx context.Context) error {
 	}
 	for _, config := range b.topology.bucketConfigs() {
 		err := b.insist(ctx, func(ctx context.Context) error {
-			_, err := b.js.CreateOrUpdateKeyValue(ctx, config)
+			_, err := b.js.CreateKeyValue(ctx, config)
+			if errors.Is(err, jetstream.ErrBucketExists) {
+				_, err = b.js.UpdateKeyValue(ctx, config)
+			}
 			return err
 		})
 		if err != nil {
