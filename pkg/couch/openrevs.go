@@ -227,7 +227,7 @@ func (o *OpenRevs) part(outer *multipart.Reader) (*OpenRev, error) {
 		return nil, fmt.Errorf("part's content type: %w", err)
 	}
 	if kind == "multipart/related" {
-		return o.related(multipart.NewReader(part, params["boundary"]))
+		return o.related(multipart.NewReader(newBareParts(part, params["boundary"]), params["boundary"]))
 	}
 	value, err := io.ReadAll(part)
 	if err != nil {
