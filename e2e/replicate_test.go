@@ -85,7 +85,7 @@ func TestContinuousFollowsEdits(t *testing.T) {
 
 		// What the continuous run has done the one-shot need not do: their
 		// checkpoints are the same. The last changes may have been on their way to it.
-		if after := s.replicate().Completed(); after.MissingChecked > 10 || after.DocsRead != 0 {
+		if after := s.replicate().Completed(); after.ChangesDone > 10 || after.DocsRead != 0 {
 			s.Errorf("one-shot afterwards: %+v", after)
 		}
 	})
