@@ -84,3 +84,12 @@ func (s *session) within(ctx context.Context) (context.Context, context.CancelFu
 	stop := context.AfterFunc(current, cancel)
 	return derived, func() { stop(); cancel() }, nil
 }
+
+// Session derives from ctx a context that ends with the connection, and waits for a
+// connection. What the server does for one connection (a watch, for example) has to be
+// asked for again in the next session: the client library notices by itself only after
+// heartbeats have failed to come, ten seconds and more. The error is ctx's, or
+// [ErrClosed].
+func (b *Broker) Session(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	return b.session.within(ctx)
+}

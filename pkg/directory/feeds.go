@@ -23,7 +23,7 @@ func OpenFeeds(ctx context.Context, b *broker.Broker) (*Feeds, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket of feeds: %w", err)
 	}
-	return &Feeds{newTable[millracev1.Feed](bucket, "feed.")}, nil
+	return &Feeds{newTable[millracev1.Feed](b, bucket, "feed.")}, nil
 }
 
 // Each keeps the directory current until ctx ends, and calls changed for each

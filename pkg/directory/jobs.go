@@ -24,8 +24,8 @@ func OpenJobs(ctx context.Context, b *broker.Broker) (*Jobs, error) {
 		return nil, fmt.Errorf("open bucket of jobs: %w", err)
 	}
 	return &Jobs{
-		table:    newTable[millracev1.Job](bucket, "job."),
-		progress: newTable[millracev1.Progress](bucket, "progress."),
+		table:    newTable[millracev1.Job](b, bucket, "job."),
+		progress: newTable[millracev1.Progress](b, bucket, "progress."),
 	}, nil
 }
 

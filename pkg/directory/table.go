@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
 )
 
 // ErrUnknown is wrapped by the errors for a key that is not in the bucket.
@@ -21,6 +23,9 @@ var ErrUnknown = errors.New("not in the directory")
 
 // ErrChanged is wrapped by the error of an update that somebody else was faster with.
 var ErrChanged = errors.New("changed meanwhile")
+
+// watchAgain is the wait before a watch that failed is begun again.
+const watchAgain = 250 * time.Millisecond
 
 // markTTL is how long the mark of a removed key stays, for watchers that are away.
 const markTTL = time.Hour
@@ -34,8 +39,9 @@ type message[M any] interface {
 // table is a bucket's keys with a prefix, typed. Its messages are shared: they
 // must not be changed.
 type table[M any, P message[M]] struct {
-	bucket jetstream.KeyValue
-	prefix string
+	bucket  jetstream.KeyValue
+	prefix  string
+	session func(context.Context) (context.Context, context.CancelFunc, error) // see broker.Broker.Session
 
 	mu   sync.RWMutex
 	rows map[string]row[P]
@@ -46,8 +52,8 @@ type row[P any] struct {
 	revision uint64
 }
 
-func newTable[M any, P message[M]](bucket jetstream.KeyValue, prefix string) *table[M, P] {
-	return &table[M, P]{bucket: bucket, prefix: prefix, rows: map[string]row[P]{}}
+func newTable[M any, P message[M]](b *broker.Broker, bucket jetstream.KeyValue, prefix string) *table[M, P] {
+	return &table[M, P]{bucket: bucket, prefix: prefix, session: b.Session, rows: map[string]row[P]{}}
 }
 
 func (t *table[M, P]) key(id string) string { return t.prefix + id }
@@ -55,35 +61,102 @@ func (t *table[M, P]) key(id string) string { return t.prefix + id }
 // watch keeps the table like the bucket until ctx ends. changed is called for each
 // key and each change of one, with nil for a key that went; it may be nil.
 func (t *table[M, P]) watch(ctx context.Context, changed func(id string, value P)) error {
+	if changed == nil {
+		changed = func(string, P) {}
+	}
+	told := map[string]uint64{} // revisions that changed knows of
+	for first := true; ; first = false {
+		session, end, err := t.session(ctx)
+		if err != nil {
+			return unlessOver(ctx, err)
+		}
+		err = t.follow(session, told, changed)
+		lost := session.Err() != nil
+		end()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case lost:
+			continue
+		case first:
+			return fmt.Errorf("watch bucket %s: %w", t.bucket.Bucket(), err)
+		}
+		// A broker that has just come back may not serve the bucket yet.
+		if err := pause(ctx, watchAgain); err != nil {
+			return nil
+		}
+	}
+}
+
+// follow is watch for as long as there is a connection.
+func (t *table[M, P]) follow(ctx context.Context, told map[string]uint64, changed func(id string, value P)) error {
 	watcher, err := t.bucket.Watch(ctx, t.prefix+">")
 	if err != nil {
-		return fmt.Errorf("watch bucket %s: %w", t.bucket.Bucket(), err)
+		return err
 	}
-	defer watcher.Stop() //nolint:errcheck // the subscription ends with ctx
+	defer watcher.Stop()       //nolint:errcheck // the connection may be gone, and with it the subscription
+	there := map[string]bool{} // until everything that is there at the start has come
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case entry, open := <-watcher.Updates():
-			if !open {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return fmt.Errorf("watch bucket %s: the watch ended", t.bucket.Bucket())
-			}
-			if entry == nil { // all that was there at the start has come
+			switch {
+			case !open:
+				return errors.New("the watch ended")
+			case entry == nil:
+				t.forgetOthers(there, told, changed)
+				there = nil
 				continue
 			}
 			id := entry.Key()[len(t.prefix):]
+			if there != nil {
+				there[id] = true
+			}
 			value, err := t.decode(entry)
 			if err != nil {
 				return err
 			}
-			t.keep(id, value, entry.Revision())
-			if changed != nil {
-				changed(id, value)
+			if told[id] == entry.Revision() {
+				continue // known from the session before
 			}
+			t.keep(id, value, entry.Revision())
+			told[id] = entry.Revision()
+			if value == nil {
+				delete(told, id)
+			}
+			changed(id, value)
 		}
+	}
+}
+
+// forgetOthers removes the keys that went while nobody watched, and whose mark went, too.
+func (t *table[M, P]) forgetOthers(there map[string]bool, told map[string]uint64, changed func(id string, value P)) {
+	for id := range told {
+		if there[id] {
+			continue
+		}
+		t.keep(id, nil, 0)
+		delete(told, id)
+		changed(id, nil)
+	}
+}
+
+func unlessOver(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
