@@ -31,6 +31,7 @@ func victims(run int) []string {
 }
 
 func TestKilledProcessesLoseNothingAndCopyNothingTwice(t *testing.T) {
+	t.Parallel()
 	source, target := startServer(t, millpond.Options{}), startServer(t, millpond.Options{})
 	target.slow(t, chaosproxy.BulkDocs, 50*time.Millisecond)
 	cluster := program.StartCluster(t, program.ClusterOptions{})

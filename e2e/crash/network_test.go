@@ -16,9 +16,12 @@ func feedOf(r *http.Request) bool {
 }
 
 func TestTroubleOnTheWayLosesNothing(t *testing.T) {
+	t.Parallel()
 	const source, target = "source", "target"
 	on := chaosproxy.On
-	put := func(kind chaosproxy.Endpoint) func(*http.Request) bool { return chaosproxy.Method(http.MethodPut, on(kind)) }
+	put := func(kind chaosproxy.Endpoint) func(*http.Request) bool {
+		return chaosproxy.Method(http.MethodPut, on(kind))
+	}
 	for _, c := range []struct {
 		name string
 		at   string
@@ -69,6 +72,7 @@ func TestTroubleOnTheWayLosesNothing(t *testing.T) {
 }
 
 func TestDatabaseThatIsAwayForAWhileIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	for _, side := range []string{"source", "target"} {
 		t.Run(side, func(t *testing.T) {
 			t.Parallel()

@@ -33,6 +33,7 @@ func (f frozenDatabase) Info(ctx context.Context) (millpond.Info, error) {
 }
 
 func TestDatabaseThatIsMadeAgainIsNoticedAndTheReplicationStartsOver(t *testing.T) {
+	t.Parallel()
 	for _, second := range []string{"later", "within the second"} {
 		for _, kind := range []string{"once", "continuously", "in a quiet feed"} {
 			for _, side := range []string{"source", "target"} {

@@ -45,6 +45,7 @@ func (s *splitting) finish(t *testing.T) {
 }
 
 func TestReaderThatWakesAfterItsLeaseDoesNoHarm(t *testing.T) {
+	t.Parallel()
 	s := newSplitting(t)
 	old := s.cluster.Instances(program.ChangesReader)[0]
 	old.Signal(syscall.SIGSTOP)
@@ -113,6 +114,7 @@ func header(t *testing.T, e broker.Entry, name string) uint64 {
 }
 
 func TestReplicatorThatWakesAfterItsLeaseWritesNoCheckpoint(t *testing.T) {
+	t.Parallel()
 	s := newSplitting(t)
 	old := s.cluster.Instances(program.Replicator)[0]
 	await(t, "a checkpoint", s.target.nth(chaosproxy.Local, s.name, 2))
@@ -157,6 +159,7 @@ func ascending(t *testing.T, written []checkpoint) {
 }
 
 func TestTwoInstancesOfEverythingDoTheWorkOnce(t *testing.T) {
+	t.Parallel()
 	p := pair{startServer(t, millpond.Options{}), startServer(t, millpond.Options{}), "twice"}
 	p.source.create(t, p.name)
 	p.target.create(t, p.name)
@@ -173,6 +176,7 @@ func TestTwoInstancesOfEverythingDoTheWorkOnce(t *testing.T) {
 }
 
 func TestBrokerThatIsAwayIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	for name, trouble := range map[string]struct{ away, back func(*program.Cluster) }{
 		"killed":  {func(c *program.Cluster) { c.Broker.Kill() }, func(c *program.Cluster) { c.StartBroker() }},
 		"stopped": {func(c *program.Cluster) { c.Broker.Signal(syscall.SIGSTOP) }, func(c *program.Cluster) { c.Broker.Signal(syscall.SIGCONT) }},

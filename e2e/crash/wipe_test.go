@@ -48,6 +48,7 @@ func (w *wiping) again(t *testing.T, before measure) {
 }
 
 func TestLossOfTheBrokersDiskResumesFromTheDatabasesCheckpoints(t *testing.T) {
+	t.Parallel()
 	w := newWiping(t)
 	client, before := w.begin(t)
 	client.Kill()
@@ -58,6 +59,7 @@ func TestLossOfTheBrokersDiskResumesFromTheDatabasesCheckpoints(t *testing.T) {
 }
 
 func TestServicesAndCommandsOutliveTheLossOfTheBrokersDisk(t *testing.T) {
+	t.Parallel()
 	w := newWiping(t)
 	client, before := w.begin(t)
 	w.cluster.Broker.Kill()
