@@ -110,11 +110,14 @@ func TestContinuousBothWaysDoesNotLoop(t *testing.T) {
 
 		there.Interrupt()
 		andBack.Interrupt()
-		if n := there.Summary().DocsWritten; n > atSource {
-			s.Errorf("%d documents were written to the target after %d edits at the source", n, atSource)
-		}
-		if n := andBack.Summary().DocsWritten; n > atTarget {
-			s.Errorf("%d documents were written to the source after %d edits at the target", n, atTarget)
+		// While nearly everything is missing the target is not asked what it has, so
+		// that a revision may travel back to where it came from: once, since writing
+		// what is there changes nothing.
+		all := atSource + atTarget
+		for name, n := range map[string]int{"target": there.Summary().DocsWritten, "source": andBack.Summary().DocsWritten} {
+			if n > all {
+				s.Errorf("%d documents were written to the %s after %d edits at both", n, name, all)
+			}
 		}
 		s.same()
 	})
