@@ -67,7 +67,7 @@ func Consume[M any, P interface {
 		return fmt.Errorf("stage %s: %w", s.name, err)
 	}
 	s.subs = append(s.subs, sub)
-	s.router.AddConsumerHandler(in.Durable, in.Filter, sub, func(msg *message.Message) error {
+	s.router.AddConsumerHandler(in.Durable, in.Filter, subscriber{sub}, func(msg *message.Message) error {
 		if msg.Metadata.Get(broker.MetaClaimLost) != "" {
 			s.log.ErrorContext(msg.Context(), "the content of a large message is lost; its run will notice",
 				"subject", msg.Metadata.Get(broker.MetaSubject))
