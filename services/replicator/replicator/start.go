@@ -221,6 +221,11 @@ func (r *run) resume(ctx context.Context) (bool, error) {
 	if p == nil || p.Run != r.job.Run || p.Feed != r.job.Feed {
 		return false, nil
 	}
+	// The key's new revision fences the owner of before: should it wake in the middle of
+	// ending this run, it is refused, and does not end it under its new owner.
+	if err := r.save(ctx); err != nil {
+		return false, err
+	}
 	r.progress = p
 	r.restore(p)
 	if r.mark.EndReached() {
