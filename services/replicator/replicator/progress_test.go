@@ -116,17 +116,15 @@ func TestRunIsCompleteOnlyWhenTheEndOfItsFeedIsDone(t *testing.T) {
 	job := p.Submit(source, target, small)
 	s := p.Broker().Streams()
 	p.AwaitMessages(s.Write, ">", 4)
-	ends := 0
-	for _, e := range p.AwaitMessages(s.Routed, ">", 5) { // 20 rows and the end
-		r := &millracev1.Routed{}
-		p.Decode(e, r)
-		if r.End {
-			ends++
+	p.Await("the end of the feed is routed", func() bool {
+		for _, e := range p.Messages(s.Routed, ">") {
+			r := &millracev1.Routed{}
+			if p.Decode(e, r); r.End {
+				return true
+			}
 		}
-	}
-	if ends != 1 {
-		t.Fatalf("%d ends of the feed are routed", ends)
-	}
+		return false
+	})
 	if j := p.Job(job.Id); !j.Active {
 		t.Fatalf("the job is %s although nothing is written", j.State)
 	}
