@@ -68,7 +68,7 @@ type Options struct {
 	// milliseconds.
 	FailPermanent bool
 	Backoff       func(crashes int) time.Duration
-	// LeaseTTL of jobs; by default a second, the shortest there is.
+	// LeaseTTL of jobs; by default short, but not so that a loaded machine loses it.
 	LeaseTTL time.Duration
 	// Log gets the services' log lines, in addition to those of a verbose test.
 	Log io.Writer
@@ -96,7 +96,7 @@ func Start(t *testing.T, o Options) *Pipeline {
 		o.Backoff = func(int) time.Duration { return 5 * time.Millisecond }
 	}
 	if o.LeaseTTL == 0 {
-		o.LeaseTTL = time.Second
+		o.LeaseTTL = 3 * time.Second
 	}
 	p := &Pipeline{t: t, options: o, log: logger(o.Log)}
 	p.config = service.Config{Namespace: "millrace", Site: service.DefaultSite, SealKey: o.SealKey, Replicas: 1}

@@ -83,6 +83,9 @@ func (r *run) follow(ctx context.Context) error {
 		case <-stall.C:
 			err = r.checkStall(ctx)
 		}
+		if ctx.Err() != nil { // whatever it was in the middle of
+			return r.stop(ctx)
+		}
 		if err != nil {
 			return err
 		}
