@@ -83,9 +83,10 @@ func TestContinuousFollowsEdits(t *testing.T) {
 		}
 		s.same()
 
-		// What the continuous run has done the one-shot need not do: their
-		// checkpoints are the same. The last changes may have been on their way to it.
-		if after := s.replicate().Completed(); after.ChangesDone > 10 || after.DocsRead != 0 {
+		// What the continuous run has done the one-shot need not do again. How much it
+		// looks at is open: PouchDB may not find a revision while it is written, and the
+		// two seconds after which it is asked again hold up the checkpoint.
+		if after := s.replicate().Completed(); after.DocsRead != 0 {
 			s.Errorf("one-shot afterwards: %+v", after)
 		}
 	})
