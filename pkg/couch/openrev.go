@@ -3,7 +3,6 @@ package couch
 import (
 	"fmt"
 	"io"
-	"mime/multipart"
 
 	"millrace/pkg/rawdoc"
 )
@@ -18,7 +17,7 @@ type OpenRev struct {
 	// Missing is the revision that the server does not have.
 	Missing string
 
-	parts     *multipart.Reader // nil if nothing follows
+	parts     *related // nil if nothing follows
 	following []rawdoc.Attachment
 	request   *request
 }
@@ -40,16 +39,13 @@ func (o *OpenRev) NextAttachment() (*FollowingAttachment, error) {
 	if o.parts == nil {
 		return nil, o.request.cut(fmt.Errorf("%w: attachments follow, but not in a multipart answer", errShape))
 	}
-	part, err := o.parts.NextRawPart()
-	if err != nil {
-		return nil, o.request.cut(err)
-	}
 	// Parts come in the order of the document's list. Their names are no help: CouchDB
 	// writes them into headers as they are, quotes included.
 	att := o.following[0]
+	content, err := o.parts.attachment(att)
+	if err != nil {
+		return nil, o.request.cut(err)
+	}
 	o.following = o.following[1:]
-	return &FollowingAttachment{
-		Attachment: att,
-		Reader:     &exactReader{from: part, left: att.StoredLength(), fail: o.request.cut},
-	}, nil
+	return &FollowingAttachment{Attachment: att, Reader: &cutReader{io.NopCloser(content), o.request}}, nil
 }

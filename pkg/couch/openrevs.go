@@ -227,7 +227,12 @@ func (o *OpenRevs) part(outer *multipart.Reader) (*OpenRev, error) {
 		return nil, fmt.Errorf("part's content type: %w", err)
 	}
 	if kind == "multipart/related" {
-		return o.related(multipart.NewReader(newBareParts(part, params["boundary"]), params["boundary"]))
+		parts := newRelated(part, params["boundary"])
+		doc, err := parts.document()
+		if err != nil {
+			return nil, err
+		}
+		return o.document(doc, parts)
 	}
 	value, err := io.ReadAll(part)
 	if err != nil {
@@ -243,20 +248,7 @@ func (o *OpenRevs) part(outer *multipart.Reader) (*OpenRev, error) {
 	return o.document(value, nil)
 }
 
-// related reads a document whose attachments follow.
-func (o *OpenRevs) related(inner *multipart.Reader) (*OpenRev, error) {
-	first, err := inner.NextRawPart()
-	if err != nil {
-		return nil, unexpectEOF(err)
-	}
-	doc, err := io.ReadAll(first)
-	if err != nil {
-		return nil, unexpectEOF(err)
-	}
-	return o.document(doc, inner)
-}
-
-func (o *OpenRevs) document(doc []byte, following *multipart.Reader) (*OpenRev, error) {
+func (o *OpenRevs) document(doc []byte, following *related) (*OpenRev, error) {
 	meta, err := o.scanner.Scan(doc)
 	if err != nil {
 		return nil, err
