@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -53,6 +55,31 @@ func (b *Broker) entryOf(ctx context.Context, stream, subject string, get func()
 		return Entry{}, fmt.Errorf("read %s of %s: %w", subject, stream, err)
 	}
 	return e, nil
+}
+
+// Removed reports that an entry of a bucket is the mark of a key that went.
+func (e Entry) Removed() bool { return isMarker(e.Header) }
+
+// SubjectsIn lists the subjects that have entries in a stream; filter is one with
+// wildcards.
+func (b *Broker) SubjectsIn(ctx context.Context, stream, filter string) ([]string, error) {
+	var found []string
+	err := b.insist(ctx, func(ctx context.Context) error {
+		s, err := b.stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+		if err != nil {
+			return err
+		}
+		found = slices.Collect(maps.Keys(info.State.Subjects))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list subjects of %s: %w", stream, err)
+	}
+	return found, nil
 }
 
 // Purge removes the entries of a subject whose stream sequence is below the one

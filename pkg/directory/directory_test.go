@@ -187,3 +187,56 @@ func TestPerRunForgetsTheRunBefore(t *testing.T) {
 		t.Errorf("the next run has %d", c)
 	}
 }
+
+func TestFeedThatWasChangedSinceItWasListedIsNotRemoved(t *testing.T) {
+	b := brokertest.Start(t)
+	feeds := openFeeds(t, b)
+	revision, err := feeds.Write(t.Context(), &millracev1.Feed{Id: "f"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := feeds.Write(t.Context(), &millracev1.Feed{Id: "gone"}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := feeds.Remove(t.Context(), "gone"); err != nil {
+		t.Fatal(err)
+	}
+	listed, err := feeds.List(t.Context())
+	if err != nil || len(listed) != 1 || listed[0].ID != "f" || listed[0].Value.Id != "f" || listed[0].Revision != revision {
+		t.Fatalf("listed %+v: %v", listed, err)
+	}
+	if _, err := feeds.Write(t.Context(), &millracev1.Feed{Id: "f", Live: true}, revision); err != nil {
+		t.Fatal(err)
+	}
+	if err := feeds.RemoveAt(t.Context(), "f", revision); !errors.Is(err, directory.ErrChanged) {
+		t.Fatalf("removed what somebody has changed: %v", err)
+	}
+	_, revision, err = feeds.Read(t.Context(), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := feeds.RemoveAt(t.Context(), "f", revision); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := feeds.Read(t.Context(), "f"); !errors.Is(err, directory.ErrUnknown) {
+		t.Errorf("read what was removed: %v", err)
+	}
+}
+
+func TestLeaderKnowsJobsAndThoseThatWent(t *testing.T) {
+	b := brokertest.Start(t)
+	jobs := openJobs(t, b)
+	if _, err := jobs.Newest(t.Context(), "j"); !errors.Is(err, directory.ErrUnknown) {
+		t.Errorf("a job that never was: %v", err)
+	}
+	writeJob(t, jobs, &millracev1.Job{Id: "j", Run: 3}, 0)
+	if job, err := jobs.Newest(t.Context(), "j"); err != nil || job.Run != 3 {
+		t.Errorf("%v: %v", job, err)
+	}
+	if err := jobs.Remove(t.Context(), "j"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jobs.Newest(t.Context(), "j"); !errors.Is(err, directory.ErrUnknown) {
+		t.Errorf("a job that went: %v", err)
+	}
+}

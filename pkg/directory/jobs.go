@@ -59,6 +59,19 @@ func (j *Jobs) Active(ctx context.Context, pos *millracev1.Position) (*millracev
 	return job, nil
 }
 
+// Known returns the job as far as it is known; nil when it is not.
+func (j *Jobs) Known(id string) *millracev1.Job {
+	job, _, _ := j.table.cached(id)
+	return job
+}
+
+// Newest returns the job as the bucket's leader has it. The error wraps [ErrUnknown]
+// when there is none.
+func (j *Jobs) Newest(ctx context.Context, id string) (*millracev1.Job, error) {
+	job, _, err := j.table.newest(ctx, id)
+	return job, err
+}
+
 // Read returns the job as it stands in the bucket, and its revision. The error
 // wraps [ErrUnknown] when there is none.
 func (j *Jobs) Read(ctx context.Context, id string) (*millracev1.Job, uint64, error) {

@@ -42,6 +42,7 @@ type table[M any, P message[M]] struct {
 	bucket  jetstream.KeyValue
 	prefix  string
 	session func(context.Context) (context.Context, context.CancelFunc, error) // see broker.Broker.Session
+	last    func(ctx context.Context, stream, subject string) (broker.Entry, error)
 
 	mu   sync.RWMutex
 	rows map[string]row[P]
@@ -53,7 +54,7 @@ type row[P any] struct {
 }
 
 func newTable[M any, P message[M]](b *broker.Broker, bucket jetstream.KeyValue, prefix string) *table[M, P] {
-	return &table[M, P]{bucket: bucket, prefix: prefix, session: b.Session, rows: map[string]row[P]{}}
+	return &table[M, P]{bucket: bucket, prefix: prefix, session: b.Session, last: b.Last, rows: map[string]row[P]{}}
 }
 
 func (t *table[M, P]) key(id string) string { return t.prefix + id }
@@ -165,9 +166,13 @@ func (t *table[M, P]) decode(entry jetstream.KeyValueEntry) (P, error) {
 	if entry.Operation() != jetstream.KeyValuePut {
 		return nil, nil
 	}
+	return t.unmarshal(entry.Key(), entry.Value())
+}
+
+func (t *table[M, P]) unmarshal(key string, data []byte) (P, error) {
 	value := P(new(M))
-	if err := proto.Unmarshal(entry.Value(), value); err != nil {
-		return nil, fmt.Errorf("decode %s of bucket %s: %w", entry.Key(), t.bucket.Bucket(), err)
+	if err := proto.Unmarshal(data, value); err != nil {
+		return nil, fmt.Errorf("decode %s of bucket %s: %w", key, t.bucket.Bucket(), err)
 	}
 	return value, nil
 }
@@ -191,17 +196,33 @@ func (t *table[M, P]) cached(id string) (P, uint64, bool) {
 	return r.value, r.revision, ok
 }
 
-// read reads the bucket itself.
+// read reads the bucket itself. A replica that is behind may answer, but not that the key
+// is not there: what follows from that is not mended by reading again.
 func (t *table[M, P]) read(ctx context.Context, id string) (P, uint64, error) {
 	entry, err := t.bucket.Get(ctx, t.key(id))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, 0, fmt.Errorf("%s of bucket %s: %w", id, t.bucket.Bucket(), ErrUnknown)
+		return t.newest(ctx, id)
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("read %s of bucket %s: %w", id, t.bucket.Bucket(), err)
 	}
 	value, err := t.decode(entry)
 	return value, entry.Revision(), err
+}
+
+// newest reads what the bucket's leader has. A replica may lack what is new, and still
+// have what went.
+func (t *table[M, P]) newest(ctx context.Context, id string) (P, uint64, error) {
+	name := t.bucket.Bucket()
+	e, err := t.last(ctx, "KV_"+name, "$KV."+name+"."+t.key(id))
+	if errors.Is(err, broker.ErrGone) || (err == nil && e.Removed()) {
+		return nil, 0, fmt.Errorf("%s of bucket %s: %w", id, name, ErrUnknown)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read %s of bucket %s: %w", id, name, err)
+	}
+	value, err := t.unmarshal(t.key(id), e.Data)
+	return value, e.Sequence, err
 }
 
 // write puts the value if the key has the revision; revision 0 means that the key
@@ -226,9 +247,10 @@ func (t *table[M, P]) write(ctx context.Context, id string, value P, revision ui
 	return next, nil
 }
 
-func (t *table[M, P]) remove(ctx context.Context, id string) error {
+func (t *table[M, P]) remove(ctx context.Context, id string, when ...jetstream.KVDeleteOpt) error {
 	// The mark that the key leaves for watchers goes by itself.
-	if err := t.bucket.Purge(ctx, t.key(id), jetstream.PurgeTTL(markTTL)); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+	err := t.bucket.Purge(ctx, t.key(id), append(when, jetstream.PurgeTTL(markTTL))...)
+	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return fmt.Errorf("remove %s of bucket %s: %w", id, t.bucket.Bucket(), err)
 	}
 	return nil

@@ -73,6 +73,7 @@ type Manager struct {
 	feeds     *directory.Feeds
 	control   *control.Client
 	publisher *broker.Publisher
+	sweeper   *sweeper
 	options   Options
 	log       *slog.Logger
 
@@ -97,6 +98,7 @@ func New(b *broker.Broker, jobs *directory.Jobs, feeds *directory.Feeds, o Optio
 	return &Manager{
 		broker: b, jobs: jobs, feeds: feeds, control: control.NewClient(b),
 		publisher: broker.NewPublisher(b, broker.PublisherOptions{}),
+		sweeper:   newSweeper(b, jobs, feeds, o.Log.With("service", Name)),
 		options:   o, log: o.Log.With("service", Name), owned: map[string]*owner{},
 	}
 }
@@ -106,10 +108,14 @@ func New(b *broker.Broker, jobs *directory.Jobs, feeds *directory.Feeds, o Optio
 func (m *Manager) Run(ctx context.Context) error {
 	defer m.publisher.Close() //nolint:errcheck // nothing is on its way any more
 	defer m.group.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m.group.Go(func() { m.sweeper.run(ctx) })
 	return m.jobs.Watch(ctx, func(id string, job *millracev1.Job) {
 		switch {
 		case job == nil:
 			m.drop(id, errRemoved)
+			m.sweeper.want()
 		case !replication.State(job.State).Terminal() && job.State != string(replication.Paused):
 			m.take(ctx, job)
 		}

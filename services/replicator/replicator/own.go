@@ -23,6 +23,7 @@ const ownAgain = time.Second
 func (m *Manager) own(ctx context.Context, id string) {
 	for ctx.Err() == nil {
 		err := m.term(ctx, id)
+		m.sweeper.want()
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return
@@ -64,6 +65,7 @@ func (m *Manager) term(ctx context.Context, id string) error {
 		return fmt.Errorf("wait for the job's lease: %w", err)
 	}
 	defer m.release(ctx, lease)
+	m.sweeper.want() // the owner of before may have died in the middle of ending a run
 	held, cancel := lease.Context(ctx)
 	defer cancel()
 	return m.live(telemetry.WithJob(held, id, 0), id, lease)

@@ -106,17 +106,13 @@ func (r *run) clear(ctx context.Context) error {
 	b := r.m.broker
 	s, n := b.Subjects(), b.Streams()
 	job, feed := r.job.Id, r.job.Feed
-	var errs []error
+	errs := []error{clearFeed(ctx, b, feed)}
 	for _, of := range []struct{ stream, subject string }{
 		{n.Selected, s.Selected(r.job.TargetSite, job)},
 		{n.Missing, s.Missing(r.job.SourceSite, job)},
 		{n.Write, s.Write(r.job.TargetSite, job)},
 		{n.Replay, s.Replay(job)},
 		{n.Done, s.Done(job)},
-		{n.Routed, s.Routed(feed)},
-		{n.Changes, s.Changes(feed)},
-		{n.Changes, s.Owner(feed)},
-		{n.Bodies, s.Bodies(feed)},
 	} {
 		if err := b.Purge(ctx, of.stream, of.subject, math.MaxUint64); err != nil {
 			errs = append(errs, fmt.Errorf("purge %s: %w", of.subject, err))

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/directory"
 	"millrace/pkg/watermark"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -34,8 +35,11 @@ func (r *run) checkStall(ctx context.Context) error {
 		return nil
 	}
 	head, err := r.feedHead(ctx)
-	if err != nil || head <= r.mark.Ordinal() {
+	if err != nil {
 		return err
+	}
+	if head <= r.mark.Ordinal() {
+		return r.checkFeed(ctx)
 	}
 	switch holes := r.mark.Holes(1); {
 	case len(holes) == 0 || holes[0].Reason == watermark.Unrouted:
@@ -49,6 +53,16 @@ func (r *run) checkStall(ctx context.Context) error {
 	default:
 		return r.checkLost(ctx, holes[0].Ordinal)
 	}
+}
+
+// checkFeed ends the run when nobody reads its feed any more. There would be no end to wait
+// for, and nothing else that is lost to notice it by.
+func (r *run) checkFeed(ctx context.Context) error {
+	_, _, err := r.m.feeds.Read(ctx, r.job.Feed)
+	if errors.Is(err, directory.ErrUnknown) {
+		return &crash{lost: true, reason: "no progress: the feed is no more"}
+	}
+	return err
 }
 
 // checkLost ends the run when a batch that is routed and not done is nowhere any more.
