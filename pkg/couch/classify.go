@@ -11,10 +11,10 @@ type Class int
 
 const (
 	// Transient errors may be gone at the next try: network errors, cut answers,
-	// 408, 429, every status from 500 on, and a context that was cancelled.
+	// 408, 429, every status from 500 on but 501, and a context that was cancelled.
 	Transient Class = iota
 	// Permanent errors stay until someone changes something: credentials,
-	// permissions, a database that is not there.
+	// permissions, a database that is not there, something that the server does not have.
 	Permanent
 	// PerDocument errors are the fault of one document in the request: of the
 	// document itself where it was alone, and otherwise of one that is found by taking the
@@ -62,7 +62,13 @@ func Classify(err error) Class {
 }
 
 func transientStatus(status int) bool {
-	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return true
+	case http.StatusNotImplemented: // and will not be at the next try
+		return false
+	}
+	return status >= 500
 }
 
 // blamesDocument reports whether a request that wrote documents was refused because

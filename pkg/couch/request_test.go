@@ -94,6 +94,13 @@ func TestPermanentAnswersAreNotRetried(t *testing.T) {
 	}
 }
 
+func TestWhatTheServerDoesNotHaveIsNotAskedForAgain(t *testing.T) {
+	s := &script{steps: []http.HandlerFunc{status(501, `{"error":"not_implemented","reason":"x"}`)}}
+	_, err := serve(t, s.ServeHTTP).BulkGet(context.Background(), []BulkGetRequest{{ID: "a"}}, BulkGetOptions{})
+	require.Equal(t, Permanent, Classify(err))
+	require.Len(t, s.asked, 1)
+}
+
 func TestNegativeRetriesMeansNone(t *testing.T) {
 	s := &script{steps: []http.HandlerFunc{status(500, "")}}
 	server := httptest.NewServer(s)
@@ -384,6 +391,7 @@ func TestClassify(t *testing.T) {
 		{status: 404, documents: writesDocument, want: Permanent},
 		{status: 409, documents: writesDocument, want: Permanent},
 		{status: 500, documents: writesDocuments, want: Transient},
+		{status: 501, want: Permanent},
 		{status: 429, documents: writesDocument, want: Transient},
 		{status: 408, want: Transient},
 	} {

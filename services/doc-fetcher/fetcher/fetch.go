@@ -32,9 +32,11 @@ type fetch struct {
 	retryDelay time.Duration
 	// full fetches all attachments, whatever the target has.
 	full bool
-	// singly asks for every document alone: use_bulk_get is false, or the source
-	// has no _bulk_get.
+	// singly asks for every document alone: use_bulk_get is false, or the source is
+	// known to have no _bulk_get.
 	singly bool
+	// lacksBulkGet is told that the source has no _bulk_get.
+	lacksBulkGet func()
 }
 
 // want is a revision to be fetched.
@@ -62,8 +64,11 @@ func (f *fetch) run(ctx context.Context, wants []want) error {
 	var attached, absent []want
 	for attempt := 0; len(wants) > 0; attempt++ {
 		a, missing, err := f.bulk(ctx, wants)
-		if unsupported(err) {
-			absent = wants // where it is the database that is missing, the next request says so
+		if refused(err) {
+			if err := f.refused(ctx, err); err != nil {
+				return err
+			}
+			absent = wants
 			break
 		}
 		if err != nil {
@@ -87,17 +92,32 @@ func (f *fetch) run(ctx context.Context, wants []want) error {
 	return f.each(ctx, absent)
 }
 
-// unsupported reports whether the source answers _bulk_get as one that has none.
-func unsupported(err error) bool {
+// refused reports whether the source answered a _bulk_get with an error of its own. Its
+// documents are then asked for one by one, as CouchDB's replicator does: a source may have no
+// _bulk_get, or fail at one document of many, and what is wrong with the source
+// itself the next request says too. But a source that has had enough is not asked more.
+func refused(err error) bool {
+	var answer *couch.HTTPError
+	return errors.As(err, &answer) && answer.Status != http.StatusTooManyRequests
+}
+
+// refused takes notice of a refusal that says that the source has no _bulk_get. A 404 may be
+// the database's own.
+func (f *fetch) refused(ctx context.Context, err error) error {
 	var answer *couch.HTTPError
 	if !errors.As(err, &answer) {
-		return false
+		return nil
 	}
 	switch answer.Status {
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return true
+	case http.StatusNotFound:
+		if err := f.databaseThere(ctx); err != nil {
+			return err
+		}
+		f.lacksBulkGet()
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		f.lacksBulkGet()
 	}
-	return false
+	return nil
 }
 
 // bulk asks for documents without the content of their attachments. It packs those
@@ -197,6 +217,9 @@ func inlineable(m rawdoc.Meta) (bytes int64, ok bool) {
 // since is asked for singly.
 func (f *fetch) inline(ctx context.Context, wants []want) error {
 	results, err := f.db.BulkGet(ctx, requests(wants, !f.full), couch.BulkGetOptions{Revs: true, Latest: true, Attachments: true})
+	if refused(err) {
+		return f.each(ctx, wants)
+	}
 	if err != nil {
 		return err
 	}

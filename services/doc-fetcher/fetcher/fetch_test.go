@@ -25,6 +25,7 @@ type fetched struct {
 	inline   []string // id and rev of what travels in a request of many
 	multi    []string // of what travels alone
 	stubs    int
+	lacking  bool // the source was found to have no _bulk_get
 }
 
 func open(t *testing.T, url string) *couch.DB {
@@ -42,7 +43,7 @@ func tryGet(t *testing.T, db *couch.DB, b *millracev1.MissingBatch, change func(
 	t.Helper()
 	out := &fetched{shelf: &shelf{}, counters: &millracev1.Counters{}}
 	p := newPacker(out.shelf, b, "a1")
-	f := &fetch{db: db, packer: p, retryDelay: 1, full: b.FullAttachments}
+	f := &fetch{db: db, packer: p, retryDelay: 1, full: b.FullAttachments, lacksBulkGet: func() { out.lacking = true }}
 	if change != nil {
 		change(f)
 	}
@@ -274,7 +275,10 @@ func TestSourceThatIsDeletedIsNoSourceWhoseRevisionsVanished(t *testing.T) {
 		if err := s.Delete(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err := tryGet(t, s.DB, missing("d 1-aaaa"), func(f *fetch) { f.singly = singly })
+		_, err := tryGet(t, s.DB, missing("d 1-aaaa"), func(f *fetch) {
+			f.singly = singly
+			f.lacksBulkGet = func() { t.Errorf("%s: it is the database that is not there", name) }
+		})
 		if !couch.IsNotFound(err) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -282,14 +286,31 @@ func TestSourceThatIsDeletedIsNoSourceWhoseRevisionsVanished(t *testing.T) {
 }
 
 func TestSourceWithoutBulkGetIsAskedOneByOne(t *testing.T) {
-	for _, status := range []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented} {
+	for status, lacking := range map[int]bool{
+		http.StatusNotFound: true, http.StatusMethodNotAllowed: true, http.StatusNotImplemented: true,
+		// CouchDB's replicator falls back on these, too; they do not say that there is none.
+		http.StatusTeapot: false, http.StatusBadRequest: false, http.StatusInternalServerError: false,
+	} {
 		s := source(t, doc("d", "", a), doc("e", photo, a))
 		s.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_bulk_get"), Status: status, Body: `{"error":"x"}`})
 		got := get(t, open(t, s.URL), missing("d 1-aaaa", "e 1-aaaa"), nil)
 		all := append(got.inline, got.multi...)
 		slices.Sort(all)
 		expect(t, fmt.Sprint(status), all, "d 1-aaaa", "e 1-aaaa")
+		if got.lacking != lacking {
+			t.Errorf("after a %d the source is remembered as one without _bulk_get: %v", status, got.lacking)
+		}
 	}
+}
+
+func TestSourceThatFailsAtAttachmentsInBulkIsAskedOneByOne(t *testing.T) {
+	s := source(t, doc("d", photo, a))
+	s.Server.Inject(millpond.Fault{
+		Match:  func(r *http.Request) bool { return r.URL.Query().Get("attachments") == "true" && r.Method == http.MethodPost },
+		Status: http.StatusInternalServerError, Body: `{"error":"x"}`,
+	})
+	got := get(t, open(t, s.URL), missing("d 1-aaaa"), nil)
+	expect(t, "documents", append(got.inline, got.multi...), "d 1-aaaa")
 }
 
 // It answers once, and then not any more: what it answered about must not be forgotten.
