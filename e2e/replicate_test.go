@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"net/http"
 	"testing"
 
 	"millrace/e2e/compare"
@@ -31,6 +32,34 @@ func TestOneShotCopiesEverythingOnceAndEditsAfterwards(t *testing.T) {
 		if want := first.DocsWritten + third.DocsWritten; third.Totals.DocsWritten != want {
 			s.Errorf("%d documents over all runs instead of %d", third.Totals.DocsWritten, want)
 		}
+		s.same()
+	})
+}
+
+// What the command's own broker remembers of the last time is not taken for how it goes now.
+func TestTheSameCommandAgainDoesWhatThereIsToDoNow(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		data := s.TempDir()
+		again := func() program.Event {
+			return s.replicate("--data", data, "--retries", "1").Completed()
+		}
+		s.edit(s.source, "first-", 20, 1)
+		if first := again(); first.DocsWritten == 0 {
+			s.Errorf("first run: %+v", first)
+		}
+		s.edit(s.source, "second-", 20, 2)
+		if second := again(); second.DocsWritten == 0 {
+			s.Errorf("second run: %+v", second)
+		}
+		s.same()
+		if idle := again(); idle.MissingChecked != 0 {
+			s.Errorf("nothing has changed: %+v", idle)
+		}
+
+		ask(s.T, http.MethodDelete, s.target, "", nil)
+		s.replicate("--data", data, "--retries", "1").Exited(program.ExitFailed)
+		put(s.T, s.target, "", "")
+		again()
 		s.same()
 	})
 }

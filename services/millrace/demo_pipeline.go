@@ -82,7 +82,7 @@ func demoSpec(of *ponds) (replication.Job, error) {
 func (p *pipeline) catchUp() (*millracev1.Counters, error) {
 	ctx := p.cmd.Context()
 	p.watcher.enough = caughtUp
-	if err := p.watcher.until(ctx, p.display, p.job.Id, demoRetries); err != nil {
+	if err := p.watcher.until(ctx, p.display, p.job, demoRetries); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {
@@ -93,7 +93,7 @@ func (p *pipeline) catchUp() (*millracev1.Counters, error) {
 	p.display.settle()
 	ctx, p.unwatch = context.WithCancel(ctx)
 	p.watching.Go(func() {
-		if err := p.watcher.until(ctx, p.display, p.job.Id, demoRetries); err != nil {
+		if err := p.watcher.until(ctx, p.display, p.job, demoRetries); err != nil {
 			p.crashed <- err
 		}
 	})

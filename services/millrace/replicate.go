@@ -191,7 +191,7 @@ func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec repl
 		return nil, usageOrFailed(err)
 	}
 	out := newDisplay(cmd, r.json, r.quiet, job)
-	err = w.until(ctx, out, job.Id, r.retries)
+	err = w.until(ctx, out, job, r.retries)
 	if r.config.NATS != "" && cmd.Context().Err() != nil {
 		err = errors.Join(err, r.cancel(cmd.Context(), n, job.Id))
 	}

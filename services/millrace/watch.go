@@ -73,9 +73,11 @@ func (w *watcher) stop() {
 }
 
 // until shows how the job goes until it is at its end or has got far enough, has
-// crashed too often, or ctx ends.
-func (w *watcher) until(ctx context.Context, out *display, id string, retries int) error {
+// crashed too often, or ctx ends. The job is as it was submitted: how it went before,
+// which is what a watch says first, is neither its end nor a crash of this time.
+func (w *watcher) until(ctx context.Context, out *display, submitted *millracev1.Job, retries int) error {
 	defer out.done()
+	id, crashes := submitted.Id, submitted.ErrorCount
 	for {
 		select {
 		case <-ctx.Done():
@@ -92,10 +94,11 @@ func (w *watcher) until(ctx context.Context, out *display, id string, retries in
 				return nil
 			}
 		case job := <-w.jobs:
-			if job.Id != id {
+			if job.Id != id || job.StartTime < submitted.StartTime {
 				continue
 			}
 			out.job(job)
+			crashes = min(crashes, job.ErrorCount)
 			switch replication.State(job.State) {
 			case replication.Completed:
 				w.lastStatus(out, id)
@@ -103,8 +106,8 @@ func (w *watcher) until(ctx context.Context, out *display, id string, retries in
 			case replication.Failed:
 				return failedError(fmt.Errorf("replication failed: %s", job.Reason))
 			case replication.Crashing:
-				if retries > 0 && int(job.ErrorCount) >= retries {
-					return failedError(fmt.Errorf("replication crashed %d times in a row, the last time: %s", job.ErrorCount, job.Reason))
+				if n := int(job.ErrorCount - crashes); retries > 0 && n >= retries {
+					return failedError(fmt.Errorf("replication crashed %d times in a row, the last time: %s", n, job.Reason))
 				}
 			}
 		}

@@ -44,8 +44,8 @@ func (e *UnsupportedError) Error() string {
 }
 
 // Submit makes the replication a job, and begins it. A job of the same id that is at
-// its end begins anew; one that is not is left as it is, and Submit returns it. Errors
-// about the replication are *[replication.FieldError] and *[UnsupportedError].
+// its end begins anew, with a later start_time; one that is not is left as it is, and
+// Submit returns it. Errors about the replication are *[replication.FieldError] and *[UnsupportedError].
 func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev1.Job, error) {
 	job, err := r.describe(spec)
 	if err != nil {
@@ -68,6 +68,7 @@ func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev
 			if !replication.State(there.State).Terminal() && proto.Equal(settled(there), settled(job)) {
 				return there, nil
 			}
+			job.StartTime = max(job.StartTime, there.StartTime+1) // whatever the clock says
 		}
 		_, err = r.jobs.Write(ctx, job, revision)
 		if errors.Is(err, directory.ErrChanged) {
