@@ -65,3 +65,21 @@ func onEachKind(t *testing.T, limits broker.Limits, test func(t *testing.T, conn
 		})
 	})
 }
+
+// The command line is told nothing of replicas, and must not undo what the services were.
+func TestClientThatIsToldNoReplicasLeavesThemAsTheyAre(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three servers take their time")
+	}
+	url := startCluster(t)[0].ClientURL()
+	connect(t, broker.Options{URL: url, Replicas: 3})
+	b := connect(t, broker.Options{URL: url, Limits: broker.Limits{PerSubject: 7}})
+	for _, name := range []string{b.Streams().Write, b.Streams().Bodies, "KV_" + b.Buckets().Leases} {
+		s, err := b.JetStream().Stream(testContext(t), name)
+		require.NoError(t, err)
+		require.Equal(t, 3, s.CachedInfo().Config.Replicas, name)
+	}
+	s, err := b.JetStream().Stream(testContext(t), b.Streams().Write)
+	require.NoError(t, err)
+	require.EqualValues(t, 7, s.CachedInfo().Config.MaxMsgsPerSubject)
+}

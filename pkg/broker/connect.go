@@ -2,13 +2,9 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"regexp"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,20 +35,13 @@ type Options struct {
 	// several installations share a NATS; [DefaultNamespace] when empty. Letters,
 	// digits, "-" and "_".
 	Namespace string
-	// Replicas of every stream and bucket; 0 means 1.
+	// Replicas of every stream and bucket; 0 leaves those that there are as they are
+	// and makes new ones with 1.
 	Replicas int
 	// Limits of the streams.
 	Limits Limits
 	// Logger gets what happens to the connection; nil discards it.
 	Logger *slog.Logger
-}
-
-// TLSFiles names PEM files.
-type TLSFiles struct {
-	// CA that signed the servers' certificates; empty: the system's.
-	CA string
-	// Cert and Key are the client's own, both or neither.
-	Cert, Key string
 }
 
 // Broker is one connection to one installation's streams. It is safe for
@@ -77,8 +66,8 @@ type Status struct {
 	Connected bool
 	// Since when it has been so.
 	Since time.Time
-	// Reason of the last disconnection, without credentials; empty when there
-	// was none.
+	// Reason of the last disconnection, or of the last attempt to connect again that
+	// failed, without credentials; empty when there was none.
 	Reason string
 }
 
@@ -92,9 +81,10 @@ const (
 
 var namespacePattern = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// Connect connects and creates or updates the streams and buckets. It goes on
-// trying until ctx ends, and once connected reconnects for ever. Several
-// processes may do so at once.
+// Connect connects and creates or updates the streams and buckets. Several processes may
+// do so at once. While no server answers it goes on trying, until ctx ends; what a setting
+// would have to be changed for (a certificate that is not trusted, a password that is
+// wrong) is an error at once. Once connected the connection comes back for ever.
 func Connect(ctx context.Context, o Options) (*Broker, error) {
 	if o.Namespace == "" {
 		o.Namespace = DefaultNamespace
@@ -112,96 +102,14 @@ func Connect(ctx context.Context, o Options) (*Broker, error) {
 		closed:   make(chan struct{}),
 	}
 	if err := b.dial(ctx, o); err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", redactURL(o.URL), err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w", o.place(), err)
 	}
 	if err := b.create(ctx); err != nil {
 		b.conn.Close()
-		return nil, fmt.Errorf("create streams: %w", err)
+		<-b.closed
+		return nil, fmt.Errorf("create streams at %s: %w", o.place(), err)
 	}
 	return b, nil
-}
-
-// dial returns when the first connection stands.
-func (b *Broker) dial(ctx context.Context, o Options) error {
-	up := make(chan struct{}, 1)
-	options := append(b.natsOptions(o), nats.ConnectHandler(func(*nats.Conn) {
-		b.setStatus(true, nil)
-		up <- struct{}{}
-	}))
-	b.setStatus(false, nil)
-	conn, err := dialNATS(o, options)
-	if err != nil {
-		return withoutURL(err)
-	}
-	select {
-	case <-up:
-	case <-b.closed:
-		return errors.Join(ErrClosed, conn.LastError())
-	case <-ctx.Done():
-		err := conn.LastError()
-		conn.Close()
-		return errors.Join(ctx.Err(), err)
-	}
-	b.conn = conn
-	b.js, err = jetstream.New(conn,
-		jetstream.WithPublishAsyncMaxPending(maxPendingAcks),
-		jetstream.WithPublishAsyncTimeout(ackTimeout),
-		jetstream.WithDefaultTimeout(requestTimeout))
-	if err != nil {
-		conn.Close()
-	}
-	return err
-}
-
-func dialNATS(o Options, options []nats.Option) (*nats.Conn, error) {
-	if o.Embedded != nil {
-		return o.Embedded.Connect(options...)
-	}
-	servers := o.URL
-	if servers == "" {
-		servers = nats.DefaultURL
-	}
-	return nats.Connect(servers, options...)
-}
-
-func (b *Broker) natsOptions(o Options) []nats.Option {
-	options := []nats.Option{
-		nats.Name(o.Name),
-		nats.MaxReconnects(-1),
-		nats.RetryOnFailedConnect(true),
-		nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectWait(250 * time.Millisecond),
-		nats.ReconnectJitter(250*time.Millisecond, time.Second),
-		nats.PingInterval(pingInterval),
-		nats.MaxPingsOutstanding(2),
-		nats.ReconnectHandler(func(*nats.Conn) { b.setStatus(true, nil) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.setStatus(false, err) }),
-		nats.ClosedHandler(func(*nats.Conn) {
-			b.session.finish()
-			close(b.closed)
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.log.Warn("broker connection", "error", err)
-		}),
-	}
-	if o.CredsFile != "" {
-		options = append(options, nats.UserCredentials(o.CredsFile))
-	}
-	return append(options, o.TLS.options()...)
-}
-
-func (t TLSFiles) options() []nats.Option {
-	var options []nats.Option
-	if t.CA != "" {
-		options = append(options, nats.RootCAs(t.CA))
-	}
-	if t.Cert != "" || t.Key != "" {
-		options = append(options, nats.ClientCert(t.Cert, t.Key))
-	}
-	if len(options) > 0 {
-		options = append([]nats.Option{nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12})}, options...)
-	}
-	return options
 }
 
 func (b *Broker) setStatus(connected bool, reason error) {
@@ -224,7 +132,13 @@ func (b *Broker) setStatus(connected bool, reason error) {
 func (b *Broker) Status() Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.status
+	status := b.status
+	if !status.Connected {
+		if err := b.conn.LastError(); err != nil {
+			status.Reason = err.Error()
+		}
+	}
+	return status
 }
 
 // Private reports that the broker serves this process only.
@@ -252,30 +166,4 @@ func (b *Broker) Close(ctx context.Context) error {
 		<-b.closed
 		return fmt.Errorf("close broker connection: %w", ctx.Err())
 	}
-}
-
-// redactURL shows where a connection goes and hides who makes it (invariant 9).
-func redactURL(urls string) string {
-	if urls == "" {
-		return nats.DefaultURL
-	}
-	var shown []string
-	for one := range strings.SplitSeq(urls, ",") {
-		u, err := url.Parse(strings.TrimSpace(one))
-		if err != nil || u.Host == "" {
-			shown = append(shown, "(unreadable URL)")
-			continue
-		}
-		shown = append(shown, u.Scheme+"://"+u.Host)
-	}
-	return strings.Join(shown, ",")
-}
-
-// withoutURL drops the URL that net/url puts into its errors, password included.
-func withoutURL(err error) error {
-	var parse *url.Error
-	if errors.As(err, &parse) {
-		return parse.Err
-	}
-	return err
 }

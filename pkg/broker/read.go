@@ -60,7 +60,7 @@ func (b *Broker) getDirect(ctx context.Context, stream string, q query,
 	if !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return e, err
 	}
-	if b.topology.replicas == 1 {
+	if b.Private() { // nobody else has it
 		return Entry{}, ErrGone
 	}
 	return b.getFromLeader(ctx, stream, q)

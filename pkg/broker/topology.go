@@ -82,7 +82,7 @@ type Buckets struct {
 // topology is all that an installation keeps in the broker.
 type topology struct {
 	namespace string
-	replicas  int
+	replicas  int // 0: those of what is there, 1 for what is new
 	limits    Limits
 	subjects  Subjects
 	streams   Streams
@@ -93,7 +93,7 @@ func newTopology(namespace string, replicas int, limits Limits) topology {
 	stream := func(name string) string { return namespace + "_" + name }
 	return topology{
 		namespace: namespace,
-		replicas:  max(replicas, 1),
+		replicas:  replicas,
 		limits:    limits.withDefaults(),
 		subjects:  Subjects{namespace},
 		streams: Streams{
@@ -141,7 +141,7 @@ func (t topology) log(name string, maxBytes int64, maxAge time.Duration, subject
 		MaxBytes:    maxBytes,
 		MaxAge:      maxAge,
 		Storage:     jetstream.FileStorage,
-		Replicas:    t.replicas,
+		Replicas:    max(t.replicas, 1),
 		Duplicates:  min(duplicateWindow, orDefault(maxAge, duplicateWindow)),
 		AllowDirect: true,
 	}
@@ -157,7 +157,7 @@ func (t topology) queue(name string, subjects ...string) jetstream.StreamConfig 
 		DiscardNewPerSubject: true,
 		MaxMsgsPerSubject:    int64(t.limits.PerSubject),
 		Storage:              jetstream.FileStorage,
-		Replicas:             t.replicas,
+		Replicas:             max(t.replicas, 1),
 		Duplicates:           duplicateWindow,
 		AllowDirect:          true,
 	}
@@ -171,41 +171,11 @@ func (t topology) bucketConfigs() []jetstream.KeyValueConfig {
 			Bucket:         name,
 			History:        1,
 			Storage:        jetstream.FileStorage,
-			Replicas:       t.replicas,
+			Replicas:       max(t.replicas, 1),
 			LimitMarkerTTL: markerTTL,
 		})
 	}
 	return configs
-}
-
-// create makes the streams and buckets what the topology says, until ctx ends. Those that
-// are so already, as at the start of all programs but the first, are left alone.
-func (b *Broker) create(ctx context.Context) error {
-	for _, config := range b.topology.streamConfigs() {
-		err := b.insist(ctx, func(ctx context.Context) error {
-			_, err := b.js.CreateStream(ctx, config)
-			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // with other settings
-				_, err = b.js.UpdateStream(ctx, config)
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", config.Name, err)
-		}
-	}
-	for _, config := range b.topology.bucketConfigs() {
-		err := b.insist(ctx, func(ctx context.Context) error {
-			_, err := b.js.CreateKeyValue(ctx, config)
-			if errors.Is(err, jetstream.ErrBucketExists) {
-				_, err = b.js.UpdateKeyValue(ctx, config)
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("bucket %s: %w", config.Bucket, err)
-		}
-	}
-	return nil
 }
 
 // insist repeats a request that may fail while a cluster elects, a server starts
@@ -237,7 +207,7 @@ func (b *Broker) attempt(ctx context.Context, do func(context.Context) error) er
 
 // final reports that asking again would get the same answer.
 func final(err error) bool {
-	for _, told := range []error{nats.ErrConnectionClosed, jetstream.ErrMsgNotFound, ErrGap, ErrGone, ErrClosed} {
+	for _, told := range []error{nats.ErrConnectionClosed, jetstream.ErrMsgNotFound, ErrGap, ErrGone, ErrClosed, ErrUnsuitable} {
 		if errors.Is(err, told) {
 			return true
 		}

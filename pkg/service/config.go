@@ -4,11 +4,14 @@ package service
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
 
 	"github.com/spf13/pflag"
+
+	"millrace/pkg/broker"
 )
 
 // DefaultSite is the site of a program that is told none.
@@ -20,13 +23,16 @@ type Config struct {
 	// NATS is the URL of the broker (--nats, MILLRACE_NATS). A user and a password in
 	// it are not printed.
 	NATS string
-	// CredsFile, CAFile, CertFile and KeyFile are for NATS (--nats-creds, --nats-ca,
-	// --nats-cert, --nats-key).
+	// CredsFile is a NATS credentials file (--nats-creds, MILLRACE_NATS_CREDS). CAFile is
+	// the authority of the broker's certificate (--nats-ca, MILLRACE_NATS_CA); CertFile
+	// and KeyFile, both or neither, are the program's own (--nats-cert and --nats-key,
+	// MILLRACE_NATS_CERT and MILLRACE_NATS_KEY).
 	CredsFile, CAFile, CertFile, KeyFile string
 	// Namespace prefixes all streams, subjects and buckets, so that several
 	// installations share a broker (--namespace, MILLRACE_NAMESPACE).
 	Namespace string
-	// Replicas of streams and buckets, for a broker that is a cluster (--replicas).
+	// Replicas of streams and buckets, for a broker that is a cluster (--replicas); 0
+	// leaves those that there are as they are and makes new ones with 1.
 	Replicas int
 	// Site that the program works at (--site, MILLRACE_SITE).
 	Site string
@@ -52,7 +58,6 @@ func FromEnvironment() Config {
 		SealKey:   os.Getenv("MILLRACE_SEAL_KEY"),
 		LogFormat: cmp.Or(os.Getenv("MILLRACE_LOG_FORMAT"), "text"),
 		LogLevel:  cmp.Or(os.Getenv("MILLRACE_LOG_LEVEL"), "info"),
-		Replicas:  1,
 	}
 }
 
@@ -65,7 +70,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.CertFile, "nats-cert", c.CertFile, "file of the client certificate for the broker ($MILLRACE_NATS_CERT)")
 	f.StringVar(&c.KeyFile, "nats-key", c.KeyFile, "file of the client certificate's key ($MILLRACE_NATS_KEY)")
 	f.StringVar(&c.Namespace, "namespace", c.Namespace, "prefix of all streams, subjects and buckets ($MILLRACE_NAMESPACE)")
-	f.IntVar(&c.Replicas, "replicas", c.Replicas, "replicas of streams and buckets, for a NATS cluster")
+	f.IntVar(&c.Replicas, "replicas", c.Replicas, "replicas of streams and buckets, for a NATS cluster (default: leave them; 1 for new ones)")
 	f.StringVar(&c.Site, "site", c.Site, "site that this program works at ($MILLRACE_SITE)")
 	c.LogFlags(f)
 }
@@ -74,6 +79,15 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 func (c *Config) LogFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text or json ($MILLRACE_LOG_FORMAT)")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error ($MILLRACE_LOG_LEVEL)")
+}
+
+// brokerOptions is what the configuration says of the broker.
+func (c *Config) brokerOptions() broker.Options {
+	return broker.Options{
+		URL: c.NATS, CredsFile: c.CredsFile,
+		TLS:       broker.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile},
+		Namespace: c.Namespace, Replicas: c.Replicas,
+	}
 }
 
 var name = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
@@ -85,8 +99,10 @@ func (c *Config) Check() error {
 		return fmt.Errorf("--namespace: expected lower-case letters, digits and -, got %q", c.Namespace)
 	case !name.MatchString(c.Site):
 		return fmt.Errorf("--site: expected lower-case letters, digits and -, got %q", c.Site)
-	case c.Replicas < 1 || c.Replicas > 5:
+	case c.Replicas < 0 || c.Replicas > 5:
 		return fmt.Errorf("--replicas: expected 1 to 5, got %d", c.Replicas)
+	case (c.CertFile == "") != (c.KeyFile == ""):
+		return errors.New("--nats-cert and --nats-key: expected both or neither")
 	}
 	return nil
 }

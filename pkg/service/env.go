@@ -61,11 +61,9 @@ func Open(ctx context.Context, c Config, program string, embedded *broker.Embedd
 	if err != nil {
 		return nil, err
 	}
-	b, err := broker.Connect(ctx, broker.Options{
-		URL: c.NATS, Embedded: embedded, CredsFile: c.CredsFile,
-		TLS:  broker.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile},
-		Name: program, Namespace: c.Namespace, Replicas: c.Replicas, Logger: log,
-	})
+	o := c.brokerOptions()
+	o.Embedded, o.Name, o.Logger = embedded, program, log
+	b, err := broker.Connect(ctx, o)
 	if err != nil {
 		return nil, errors.Join(err, t.Shutdown(context.WithoutCancel(ctx)))
 	}

@@ -95,8 +95,10 @@ func TestConfigurationThatCannotBeIsRefused(t *testing.T) {
 		"namespace with a dot": func(c *service.Config) { c.Namespace = "a.b" },
 		"empty namespace":      func(c *service.Config) { c.Namespace = "" },
 		"site with a wildcard": func(c *service.Config) { c.Site = "*" },
-		"no replica":           func(c *service.Config) { c.Replicas = 0 },
+		"negative replicas":    func(c *service.Config) { c.Replicas = -1 },
 		"too many replicas":    func(c *service.Config) { c.Replicas = 6 },
+		"certificate alone":    func(c *service.Config) { c.CertFile = "cert.pem" },
+		"key alone":            func(c *service.Config) { c.KeyFile = "key.pem" },
 	} {
 		c := sound()
 		spoil(&c)
