@@ -20,6 +20,8 @@
 //     when it wakes: the feed's log stays dense, and no checkpoint is written in the
 //     name of the old owner.
 //   - A broker that is away for a while is waited for.
+//   - A run that is stopped in order, in its middle too, is gone on with from the
+//     checkpoint that it wrote then, and reads no row again that this covers.
 //
 // # What is not proven
 //

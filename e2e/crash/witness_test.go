@@ -30,6 +30,7 @@ type record struct {
 	read        map[leaf]int // revisions asked for, and how often
 	written     map[leaf]int // revisions sent in _bulk_docs, and how often
 	checkpoints []checkpoint // accepted, oldest first
+	sinces      []string     // where readings of its feed began, oldest first
 }
 
 // leaf is one revision of a document.
@@ -64,6 +65,8 @@ func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		defer w.answering.RUnlock()
 	}
 	switch {
+	case feedOf(r):
+		w.noteSince(database, r.URL.Query().Get("since"))
 	case r.Method == http.MethodPost && (kind == chaosproxy.BulkGet || kind == chaosproxy.BulkDocs):
 		w.note(kind, database, replay(r))
 	case r.Method == http.MethodPut && kind == chaosproxy.Local:
@@ -128,6 +131,13 @@ func (w *witness) noteCheckpoint(database, path string, body []byte) {
 	at.checkpoints = append(at.checkpoints, c)
 }
 
+func (w *witness) noteSince(database, since string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.of(database)
+	at.sinces = append(at.sinces, since)
+}
+
 // of is the record of a database; the lock is held.
 func (w *witness) of(database string) *record {
 	at := w.databases[database]
@@ -188,6 +198,14 @@ func (w *witness) checkpointsOf(database string) []checkpoint {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]checkpoint(nil), w.of(database).checkpoints...)
+}
+
+// sinces is where readings of the feed began until now, oldest first. A seq stands
+// there as it does in a query.
+func (w *witness) sinces(database string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.of(database).sinces...)
 }
 
 // again is how many requests for revisions were repetitions.
