@@ -18,9 +18,12 @@ const (
 	// inHand bounds what may be copied again although a checkpoint covered it: its
 	// acknowledgement was under way. Each stage works on four batches of a job.
 	inHand = 4 * 40
+	// waiting bounds what may be copied again of what no checkpoint covered: what was in
+	// hand, and what waited at one stage (16 batches of a job).
+	waiting = inHand + 16*40
 )
 
-// victims are whom a run kills: each process alone in turn, and every seventh time
+// victims are whom a run kills: each process alone in turn, and every eighth time
 // all of them.
 func victims(run int) []string {
 	everybody := append(program.Services(), brokerProcess)
@@ -85,6 +88,9 @@ func (k *killing) run(t *testing.T) {
 	t.Logf("one-shot counted %+v; %d edits", summary.Counters, done.Total())
 	for _, m := range before {
 		m.judge(t, inHand)
+	}
+	if n := again(k.once.source.reads(k.once.name)); n > waiting {
+		t.Errorf("%d of %d documents were read again; at most %d can have been under way", n, documents, waiting)
 	}
 }
 

@@ -1,7 +1,6 @@
 package couch
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,7 +44,8 @@ type BulkGetItem struct {
 	Result int
 	// ID is the result's id.
 	ID string
-	// Doc is the document's bytes, nil if there is none. They are the caller's to keep.
+	// Doc is the document's bytes, nil if there is none. They, and what of Meta aliases
+	// them, stay as they are until the next call of Next or Close only.
 	Doc []byte
 	// Meta is what the document says about itself; take the revision from here,
 	// because Latest may answer with another than was asked for.
@@ -115,6 +115,7 @@ const (
 	inResults
 	inResult
 	inDocs
+	inEntry
 )
 
 func newBulkGetResults(body io.ReadCloser, r *request) *BulkGetResults {
@@ -150,8 +151,10 @@ func (b *BulkGetResults) step() (item BulkGetItem, ok bool, err error) {
 		return item, false, b.openResult()
 	case inResult:
 		return b.member()
+	case inDocs:
+		return item, false, b.openEntry()
 	default:
-		return b.document()
+		return b.entry()
 	}
 }
 
@@ -235,41 +238,47 @@ func (b *BulkGetResults) member() (BulkGetItem, bool, error) {
 	return BulkGetItem{}, false, b.dec.SkipValue()
 }
 
-// document reads an entry of a result's documents: {"ok": doc} or {"error": {...}}.
-func (b *BulkGetResults) document() (BulkGetItem, bool, error) {
+// openEntry enters the next entry of a result's documents: {"ok": doc} or {"error": {...}}.
+func (b *BulkGetResults) openEntry() error {
 	if b.dec.PeekKind() == ']' {
 		b.state = inResult
-		return BulkGetItem{}, false, expectKind(b.dec, ']')
+		return expectKind(b.dec, ']')
 	}
+	b.state = inEntry
+	return expectKind(b.dec, '{')
+}
+
+// entry reads a member of an entry. What stands behind it is left for the next step, because
+// to read on would overwrite the document.
+func (b *BulkGetResults) entry() (BulkGetItem, bool, error) {
 	item := BulkGetItem{Result: b.result, ID: b.id}
-	if err := expectKind(b.dec, '{'); err != nil {
+	if b.dec.PeekKind() == '}' {
+		b.state = inDocs
+		return item, false, expectKind(b.dec, '}')
+	}
+	name, err := b.dec.ReadToken()
+	if err != nil {
 		return item, false, err
 	}
-	for b.dec.PeekKind() == '"' {
-		name, err := b.dec.ReadToken()
-		if err != nil {
-			return item, false, err
-		}
-		kind := name.String()
-		value, err := b.dec.ReadValue()
-		if err != nil {
-			return item, false, err
-		}
-		if err := b.fill(&item, kind, value); err != nil {
-			return item, false, err
-		}
+	kind := name.String()
+	value, err := b.dec.ReadValue()
+	if err != nil {
+		return item, false, err
+	}
+	if err := b.fill(&item, kind, value); err != nil {
+		return item, false, err
 	}
 	filled := item.Doc != nil || item.Err != nil
 	if filled {
 		b.items++
 	}
-	return item, filled, expectKind(b.dec, '}')
+	return item, filled, nil
 }
 
 func (b *BulkGetResults) fill(item *BulkGetItem, kind string, value jsontext.Value) (err error) {
 	switch kind {
 	case "ok":
-		item.Doc = bytes.Clone(value) // the decoder's buffer is reused
+		item.Doc = value
 		item.Meta, err = b.scanner.Scan(item.Doc)
 	case "error":
 		item.Err = &DocError{ID: b.id}

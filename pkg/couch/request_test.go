@@ -101,6 +101,24 @@ func TestWhatTheServerDoesNotHaveIsNotAskedForAgain(t *testing.T) {
 	require.Len(t, s.asked, 1)
 }
 
+// What a read returns is what net/http writes to the socket: a document is not worth a write.
+func TestBodyFillsEachReadFromManyParts(t *testing.T) {
+	b := bytesBody([]byte("ab"), nil, []byte("c"), []byte("defg"))
+	require.EqualValues(t, 7, b.length)
+	for range 2 { // a request may be sent again
+		r, err := b.open()
+		require.NoError(t, err)
+		buf := make([]byte, 5)
+		n, err := r.Read(buf)
+		require.NoError(t, err)
+		require.Equal(t, "abcde", string(buf[:n]))
+		rest, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.Equal(t, "fg", string(rest))
+		require.NoError(t, r.Close())
+	}
+}
+
 func TestNegativeRetriesMeansNone(t *testing.T) {
 	s := &script{steps: []http.HandlerFunc{status(500, "")}}
 	server := httptest.NewServer(s)

@@ -9,14 +9,9 @@ import (
 	millracev1 "millrace/proto/millrace/v1"
 )
 
-const (
-	// requestBytes is how large a _bulk_docs request gets: CouchDB is cheapest per
-	// document between 0.5 and 2 MB (DESIGN section 3).
-	requestBytes = 1 << 20
-	// rowRetries is how often rows are written again that the server failed at
-	// without blaming the document.
-	rowRetries = 3
-)
+// rowRetries is how often rows are written again that the server failed at without
+// blaming the document.
+const rowRetries = 3
 
 // errMissingStub says that the target lacks attachments that documents of the
 // request refer to by stub; they have to be fetched in full.
@@ -40,22 +35,6 @@ type apply struct {
 	written  uint64
 	bytes    uint64
 	rejected []*millracev1.Rejection
-}
-
-// all writes the documents in requests of a good size.
-func (a *apply) all(ctx context.Context, docs []document) error {
-	for len(docs) > 0 {
-		n, size := 0, 0
-		for n < len(docs) && (n == 0 || size+len(docs[n].bytes) <= requestBytes) {
-			size += len(docs[n].bytes)
-			n++
-		}
-		if err := a.write(ctx, docs[:n]); err != nil {
-			return err
-		}
-		docs = docs[n:]
-	}
-	return nil
 }
 
 // write writes the documents, one request at first. A refusal that one document

@@ -83,7 +83,7 @@ func (s *target) write(t *testing.T, docs []document) (*apply, error) {
 	}
 	t.Cleanup(db.Close)
 	a := &apply{db: db}
-	return a, a.all(context.Background(), docs)
+	return a, a.write(context.Background(), docs)
 }
 
 func someDocs(n int) []document {
@@ -254,24 +254,5 @@ func TestDeniedAccessEndsTheRunAndRejectsNothing(t *testing.T) {
 	a, err := s.write(t, someDocs(3))
 	if err == nil || len(a.rejected) != 0 || couch.Classify(err) != couch.Permanent {
 		t.Fatalf("rejected %v, %v", a.rejected, err)
-	}
-}
-
-func TestRequestsHaveAGoodSize(t *testing.T) {
-	s := &target{}
-	var big []document
-	for i := range 12 {
-		id := fmt.Sprintf("d%03d", i)
-		big = append(big, document{
-			&millracev1.DocRef{Id: id, Rev: "1-abc"},
-			fmt.Appendf(nil, `{"_id":%q,"x":%q}`, id, strings.Repeat("x", 300<<10)),
-		})
-	}
-	a, err := s.write(t, big)
-	if err != nil || a.written != 12 {
-		t.Fatalf("written %d, %v", a.written, err)
-	}
-	if s.requests != 4 {
-		t.Fatalf("%d requests for 12 documents of 300 KiB, want 4", s.requests)
 	}
 }

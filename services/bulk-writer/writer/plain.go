@@ -34,7 +34,7 @@ func (a *apply) plain(ctx context.Context, db uploader, d document, uploads []co
 	if doc, err = inline(doc, decoded); err != nil {
 		return err
 	}
-	return a.all(ctx, []document{{d.ref, doc}})
+	return a.write(ctx, []document{{d.ref, doc}})
 }
 
 func size(uploads []couch.Upload) int64 {

@@ -68,14 +68,18 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.WriteBatch) error 
 
 func (svc *Service) apply(ctx context.Context, a *apply, target *millracev1.EndpointRef, db *couch.DB, b *millracev1.WriteBatch) error {
 	bodies := &bodyReader{broker: svc.stage.Broker(), prefix: b.BodyPrefix}
+	all := requests{apply: a, enough: share(bodyBytes(b.Bodies))}
 	for _, ref := range b.Bodies {
 		docs, err := bodies.documents(ctx, ref)
 		if err != nil {
 			return err
 		}
-		if err := a.all(ctx, docs); err != nil {
+		if err := all.add(ctx, docs); err != nil {
 			return err
 		}
+	}
+	if err := all.send(ctx); err != nil {
+		return err
 	}
 	plainOnly := func() (bool, error) { return svc.dialects.plainOnly(ctx, target, db) }
 	for _, m := range b.Multiparts {

@@ -43,7 +43,8 @@ type fetch struct {
 type want struct {
 	id, rev   string
 	ancestors []string
-	meta      rawdoc.Meta
+	// attachments are those that the document lists, once it was looked at.
+	attachments []rawdoc.Attachment
 }
 
 func wanted(b *millracev1.MissingBatch) []want {
@@ -149,7 +150,7 @@ func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []wan
 			missing = append(missing, asked)
 		case !f.packer.fresh(item.Meta.ID, item.Meta.Rev):
 		case len(item.Meta.Attachments) > 0:
-			attached = append(attached, want{item.Meta.ID, item.Meta.Rev, asked.ancestors, item.Meta})
+			attached = append(attached, want{item.Meta.ID, item.Meta.Rev, asked.ancestors, item.Meta.Attachments})
 		default:
 			f.packer.counters.BulkGetDocs++
 			if err := f.packer.add(ctx, item.Meta.ID, item.Meta.Rev, item.Doc, false); err != nil {
@@ -178,7 +179,7 @@ func (f *fetch) attachments(ctx context.Context, wants []want) error {
 	var group, single []want
 	size := int64(0)
 	for _, w := range wants {
-		bytes, ok := inlineable(w.meta)
+		bytes, ok := inlineable(w.attachments)
 		if !ok {
 			single = append(single, w)
 			continue
@@ -203,8 +204,8 @@ func (f *fetch) attachments(ctx context.Context, wants []want) error {
 // as they are at the source when they travel inside it, and their size. What is stored
 // gzipped does not: the server cannot tell what a client uploaded
 // gzipped from what it compressed itself, and _bulk_docs would compress anew (DESIGN section 5).
-func inlineable(m rawdoc.Meta) (bytes int64, ok bool) {
-	for _, a := range m.Attachments {
+func inlineable(attachments []rawdoc.Attachment) (bytes int64, ok bool) {
+	for _, a := range attachments {
 		if a.Encoding != "" && a.Encoding != "identity" {
 			return 0, false
 		}
@@ -247,7 +248,7 @@ func (f *fetch) inline(ctx context.Context, wants []want) error {
 		case item.Meta.Rev != asked.rev:
 			// A newer leaf since it was looked at: its attachments may not be
 			// fit to travel inline.
-			rest = append(rest, want{item.Meta.ID, item.Meta.Rev, asked.ancestors, item.Meta})
+			rest = append(rest, want{item.Meta.ID, item.Meta.Rev, asked.ancestors, item.Meta.Attachments})
 			continue
 		}
 		f.packer.counters.BulkGetDocs++

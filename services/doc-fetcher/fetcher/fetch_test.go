@@ -188,7 +188,7 @@ func TestWhatTravelsInsideIsSmallAndStoredAsItIs(t *testing.T) {
 		"gzipped":             {[]rawdoc.Attachment{att("gzip", 10)}, false},
 		"one of them gzipped": {[]rawdoc.Attachment{att("", 10), att("gzip", 10)}, false},
 	} {
-		if _, ok := inlineable(rawdoc.Meta{Attachments: c.atts}); ok != c.want {
+		if _, ok := inlineable(c.atts); ok != c.want {
 			t.Errorf("%s: %t", name, ok)
 		}
 	}
@@ -306,7 +306,9 @@ func TestSourceWithoutBulkGetIsAskedOneByOne(t *testing.T) {
 func TestSourceThatFailsAtAttachmentsInBulkIsAskedOneByOne(t *testing.T) {
 	s := source(t, doc("d", photo, a))
 	s.Server.Inject(millpond.Fault{
-		Match:  func(r *http.Request) bool { return r.URL.Query().Get("attachments") == "true" && r.Method == http.MethodPost },
+		Match: func(r *http.Request) bool {
+			return r.URL.Query().Get("attachments") == "true" && r.Method == http.MethodPost
+		},
 		Status: http.StatusInternalServerError, Body: `{"error":"x"}`,
 	})
 	got := get(t, open(t, s.URL), missing("d 1-aaaa"), nil)

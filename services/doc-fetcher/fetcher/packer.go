@@ -43,7 +43,8 @@ type packer struct {
 	whole *millracev1.Part
 
 	seen     map[revision]struct{}
-	body     []byte // documents joined with commas, not yet published
+	expected int  // documents that are still to come, about
+	body     body // not yet published
 	refs     []*millracev1.DocRef
 	pending  []pendingRef
 	bytes    int
@@ -65,6 +66,9 @@ func newPacker(out outlet, b *millracev1.MissingBatch, attempt string) *packer {
 	p := &packer{
 		out: out, position: b.Position, attempt: attempt, whole: b.Part,
 		seen: map[revision]struct{}{}, counters: &millracev1.Counters{},
+	}
+	for _, d := range b.Docs {
+		p.expected += len(d.Revs)
 	}
 	if b.Counters != nil {
 		proto.Merge(p.counters, b.Counters)
@@ -88,42 +92,41 @@ func (p *packer) fresh(id, rev string) bool {
 	return true
 }
 
-// add packs one document for _bulk_docs.
+// add packs one document for _bulk_docs; doc stays the caller's.
 func (p *packer) add(ctx context.Context, id, rev string, doc []byte, stubs bool) error {
-	if len(p.body) > 0 && len(p.body)+1+len(doc) > bodyBytes {
+	if p.body.size() > 0 && p.body.size()+1+len(doc) > bodyBytes {
 		if err := p.flushBody(ctx); err != nil {
 			return err
 		}
 	}
-	if len(p.body) > 0 {
-		p.body = append(p.body, ',')
+	if p.body.size() == 0 {
+		p.body = newBody(max(len(doc), min(bodyBytes, p.expected*(len(doc)+1))))
 	}
-	offset := len(p.body)
-	p.body = append(p.body, doc...)
+	p.expected--
 	p.refs = append(p.refs, &millracev1.DocRef{
-		Id: id, Rev: rev, Offset: uint32(offset), Length: uint32(len(doc)), Stubs: stubs,
+		Id: id, Rev: rev, Offset: uint32(p.body.add(doc)), Length: uint32(len(doc)), Stubs: stubs,
 	})
 	p.counters.DocsRead++
 	return p.roll(ctx)
 }
 
-// publishBody puts bytes into a message of their own.
-func (p *packer) publishBody(ctx context.Context, docs []byte) (*millracev1.BodyRef, error) {
+// publishBody puts documents, or a chunk of an attachment, into a message of their own.
+func (p *packer) publishBody(ctx context.Context, b body) (*millracev1.BodyRef, error) {
 	p.bodies++
-	f, err := p.out.body(ctx, fmt.Sprintf("%s.%d", p.attempt, p.bodies), wrap(docs))
+	f, err := p.out.body(ctx, fmt.Sprintf("%s.%d", p.attempt, p.bodies), b.message())
 	if err != nil {
 		return nil, fmt.Errorf("publish bodies: %w", err)
 	}
 	ref := &millracev1.BodyRef{Number: p.bodies}
 	p.pending = append(p.pending, pendingRef{ref, f})
-	p.bytes += len(docs)
+	p.bytes += b.size()
 	return ref, nil
 }
 
 // addMultipart packs a document whose attachments keep their stored encoding; their
 // contents are in messages of their own already.
 func (p *packer) addMultipart(ctx context.Context, id, rev string, doc []byte, stubs bool, atts []*millracev1.AttachmentRef) error {
-	ref, err := p.publishBody(ctx, doc)
+	ref, err := p.publishBody(ctx, bodyOf(doc))
 	if err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func (p *packer) reject(r *millracev1.Rejection) {
 
 // roll publishes the part when it is full, unless it has to stay whole.
 func (p *packer) roll(ctx context.Context) error {
-	if p.bytes+len(p.body) < partBytes || p.whole != nil {
+	if p.bytes+p.body.size() < partBytes || p.whole != nil {
 		return nil
 	}
 	return p.publish(ctx, false)
@@ -186,13 +189,6 @@ func (p *packer) flushBody(ctx context.Context) error {
 	}
 	ref.Docs = p.refs
 	p.open.Bodies = append(p.open.Bodies, ref)
-	p.body, p.refs = p.body[:0], nil
+	p.body, p.refs = body{}, nil
 	return nil
-}
-
-// wrap puts bytes into a message of BODIES. The result shares no memory with them.
-func wrap(docs []byte) []byte {
-	// Marshal of a single bytes field does not fail.
-	out, _ := proto.Marshal(&millracev1.Bodies{Docs: docs})
-	return out
 }

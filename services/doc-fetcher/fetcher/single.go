@@ -128,7 +128,7 @@ func (f *fetch) attachment(ctx context.Context, a *couch.FollowingAttachment) (*
 	for {
 		n, err := io.ReadFull(a, chunk)
 		if n > 0 {
-			ref, perr := f.packer.publishBody(ctx, chunk[:n])
+			ref, perr := f.packer.publishBody(ctx, bodyOf(chunk[:n]))
 			if perr != nil {
 				return nil, perr
 			}
