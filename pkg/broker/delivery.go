@@ -42,13 +42,25 @@ func (f *Future) resolve(sequence uint64, err error) {
 // delivery is one message on its way: sent, refused, sent again, until the
 // broker has it.
 type delivery struct {
-	p       *Publisher
-	m       *nats.Msg
-	limit   int  // of its subject's slots
-	hasty   bool // a full subject ends it
-	future  *Future
-	weight  int64 // bytes of the window that it holds
-	refused bool  // marked so in the slots
+	p      *Publisher
+	m      *nats.Msg
+	turn   *turn // its place among the messages to its subject
+	hasty  bool  // a full subject ends it
+	future *Future
+	weight int64       // bytes of the window that it holds
+	full   *retryPause // between attempts while the subject is full
+}
+
+// maxFullPause is the longest pause between two attempts to send to a full subject. It is
+// short, because publishers in other processes, whose older messages it does not
+// know, may find the room first; only one message of a subject is tried by each.
+const maxFullPause = 64 * time.Millisecond
+
+func (p *Publisher) newDelivery(m *nats.Msg, t *turn) *delivery {
+	return &delivery{
+		p: p, m: m, turn: t, future: newFuture(),
+		full: newBackoff(2*time.Millisecond, maxFullPause),
+	}
 }
 
 // begin makes the first attempt; the outcome is for finish.
@@ -67,14 +79,12 @@ func (d *delivery) begin(ctx context.Context) (jetstream.PubAckFuture, error) {
 func (d *delivery) finish(ctx context.Context, ack jetstream.PubAckFuture, err error) {
 	sequence, err := d.insist(ctx, ack, err)
 	d.leaveWindow()
-	if d.refused {
-		d.p.slots.admit(d.m.Subject, d.limit)
-	}
+	d.turn.leave(err == nil)
 	d.future.resolve(sequence, err)
 }
 
 func (d *delivery) insist(ctx context.Context, ack jetstream.PubAckFuture, err error) (uint64, error) {
-	for retry := newBackoff(2*time.Millisecond, 250*time.Millisecond); ; {
+	for retry := newBackoff(firstPause(d.m), 250*time.Millisecond); ; {
 		var sequence uint64
 		if err == nil {
 			sequence, err = outcome(ctx, ack)
@@ -96,23 +106,40 @@ func (d *delivery) insist(ctx context.Context, ack jetstream.PubAckFuture, err e
 	}
 }
 
+// firstPause is how long the first wait is. What is big takes its receiver longer: a subject
+// that is full of such messages will not have room within a few milliseconds.
+func firstPause(m *nats.Msg) time.Duration {
+	if wireSize(m) >= bigMessage {
+		return 10 * time.Millisecond
+	}
+	return 2 * time.Millisecond
+}
+
 // standBack waits before the next attempt. It leaves the window meanwhile: one
 // full subject must not keep the others waiting.
 func (d *delivery) standBack(ctx context.Context, v verdict, retry *retryPause) error {
 	d.leaveWindow()
-	if v == verdictFull && !d.refused {
-		d.refused = true
-		d.p.slots.refuse(d.m.Subject, d.limit)
+	if v != verdictFull {
+		return retry.wait(ctx)
 	}
 	for {
-		if err := retry.wait(ctx); err != nil {
+		if err := d.awaitRoom(ctx); err != nil {
 			return err
 		}
 		// Asking costs a tenth of a millisecond, sending in vain five times that.
-		if v != verdictFull || wireSize(d.m) < bigMessage || d.p.b.hasRoom(ctx, d.m.Subject) {
+		if wireSize(d.m) < bigMessage || d.p.b.hasRoom(ctx, d.m.Subject) {
 			return nil
 		}
 	}
+}
+
+// awaitRoom waits before a message is sent again to a subject that was full: until the older
+// ones are through, and for the oldest of all a little longer each time.
+func (d *delivery) awaitRoom(ctx context.Context) error {
+	if d.turn.refuse() {
+		return d.full.wait(ctx)
+	}
+	return d.turn.wait(ctx)
 }
 
 // send makes one attempt, within the window.
