@@ -95,6 +95,11 @@ func relatedBody(boundary string, doc []byte, atts []Upload) body {
 		pieces = append(pieces, bytesPiece([]byte("\r\n"+delimiter+attachmentHeader(a))), uploadPiece(a))
 	}
 	pieces = append(pieces, bytesPiece([]byte("\r\n"+delimiter+"--")))
+	return piecesBody(pieces)
+}
+
+// piecesBody is the pieces one after another.
+func piecesBody(pieces []piece) body {
 	b := body{open: func() (io.ReadCloser, error) { return &pieceReader{pieces: pieces}, nil }}
 	for _, p := range pieces {
 		b.length += p.length

@@ -42,6 +42,7 @@ type pouch struct {
 	doc      []byte
 	contents map[string]string
 	bulk     [][]byte // documents that came by _bulk_docs
+	inline   bool     // doc came with its attachments inside
 }
 
 func newPouch() (*pouch, *apply) {
@@ -71,6 +72,11 @@ func (p *pouch) PutMultipart(_ context.Context, _ string, doc []byte, atts []cou
 		p.contents[a.Name] = string(content)
 	}
 	return nil
+}
+
+func (p *pouch) PutInline(ctx context.Context, id string, doc []byte, atts []couch.Upload) error {
+	p.inline = true
+	return p.PutMultipart(ctx, id, doc, atts)
 }
 
 func TestLargeGzippedAttachmentsAreDecodedForATargetThatKnowsNoEncodings(t *testing.T) {
@@ -103,6 +109,61 @@ func TestLargeGzippedAttachmentsAreDecodedForATargetThatKnowsNoEncodings(t *test
 	}
 	if !bytes.Contains(p.doc, []byte(`"n":1e400`)) || !bytes.Contains(p.doc, []byte(`"md5-z"`)) {
 		t.Errorf("the document is %s", p.doc)
+	}
+}
+
+// endless is an attachment of so many bytes that nobody reads.
+func endless(name, contentType string, length int64) couch.Upload {
+	return couch.Upload{Name: name, ContentType: contentType, Length: length, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(io.LimitReader(zeros{}, length)), nil
+	}}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func TestLargeAttachmentsGoAsPartsWhereTheirHeadersCanBeRead(t *testing.T) {
+	const large = plainInlineBytes + 1
+	for name, c := range map[string]struct {
+		name, contentType, body string
+		length                  int64
+		inline, rejected        bool
+	}{
+		"plain":            {name: "a b/\u00e9 \u6c34;x='y'", contentType: `x; a="b"`, length: large},
+		"backslash":        {name: `c:\dir\name`, contentType: "x", length: large, inline: true},
+		"quote":            {name: `say "x"`, contentType: "x", length: large, inline: true},
+		"line break":       {name: "a\nb", contentType: "x", length: large, inline: true},
+		"headers' end":     {name: "a\r\n\r\nb", contentType: "x", length: large, inline: true},
+		"escapes":          {name: "100%22", contentType: "x", length: large, inline: true},
+		"references":       {name: "&#65;", contentType: "x", length: large, inline: true},
+		"no name":          {name: "", contentType: "x", length: large, inline: true},
+		"long name":        {name: strings.Repeat("x", 2000), contentType: "x", length: large, inline: true},
+		"type with breaks": {name: "a", contentType: "x\r\ny: z", length: large, inline: true},
+		"type with spaces": {name: "a", contentType: " x", length: large, inline: true},
+		"large document":   {name: "a", contentType: "x", body: strings.Repeat("x", 3<<20), length: large, inline: true},
+		"too large":        {name: `a\b`, contentType: "x", length: plainStreamedBytes + 1, rejected: true},
+		"large and plain":  {name: "a", contentType: "x", length: plainStreamedBytes + 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, a := newPouch()
+			d := document{&millracev1.DocRef{Id: "a", Rev: "1-x"}, fmt.Appendf(nil, `{"_id":"a","text":%q}`, c.body)}
+			if err := a.plain(t.Context(), p, d, []couch.Upload{endless(c.name, c.contentType, c.length)}); err != nil {
+				t.Fatal(err)
+			}
+			if c.rejected {
+				if len(a.rejected) != 1 || a.rejected[0].Error != "attachment_too_large" || a.rejected[0].Reason == "" || p.doc != nil {
+					t.Errorf("rejected: %v", a.rejected)
+				}
+				return
+			}
+			if p.doc == nil || p.inline != c.inline || a.written != 1 || len(a.rejected) > 0 {
+				t.Errorf("inline %t, %d written, rejected: %v", p.inline, a.written, a.rejected)
+			}
+		})
 	}
 }
 

@@ -14,7 +14,11 @@ import (
 // uploader is what of a couch.DB a document with attachments needs.
 type uploader interface {
 	PutMultipart(ctx context.Context, id string, doc []byte, atts []couch.Upload) error
+	PutInline(ctx context.Context, id string, doc []byte, atts []couch.Upload) error
 }
+
+// put is one of an uploader's ways to write a document with its attachments.
+type put func(ctx context.Context, id string, doc []byte, atts []couch.Upload) error
 
 // multipart writes one document with its attachments in their stored encoding, or
 // plain where plainOnly says that it must be.
@@ -40,12 +44,12 @@ func (a *apply) multipart(ctx context.Context, db uploader, plainOnly func() (bo
 	if plain {
 		return a.plain(ctx, db, docs[0], uploads)
 	}
-	return a.put(ctx, db, docs[0], uploads)
+	return a.put(ctx, db.PutMultipart, docs[0], uploads)
 }
 
 // put writes a document with its attachments in one request.
-func (a *apply) put(ctx context.Context, db uploader, d document, uploads []couch.Upload) error {
-	err := db.PutMultipart(ctx, d.ref.Id, d.bytes, uploads)
+func (a *apply) put(ctx context.Context, way put, d document, uploads []couch.Upload) error {
+	err := way(ctx, d.ref.Id, d.bytes, uploads)
 	var answer *couch.HTTPError
 	switch {
 	case err == nil:
