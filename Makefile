@@ -7,10 +7,10 @@ MODULES  := proto pkg services e2e
 SERVICES := changes-reader selector revs-diff doc-fetcher bulk-writer replicator
 GO       := go
 
-.PHONY: help demo serve test test-short race bench lint fmt proto proto-check build tools clean
+.PHONY: help demo serve test test-short race bench lint fmt proto proto-baseline proto-check build tools clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## two databases, the whole pipeline, 50,000 documents, a verify at the end
 	$(BIN)/millrace demo
@@ -46,7 +46,10 @@ fmt: ## gofmt everything
 proto: tools ## generate Go from the messages in proto/
 	cd proto && PATH=$(TOOLS):$$PATH buf lint && PATH=$(TOOLS):$$PATH buf generate
 
-proto-check: tools ## are the generated files what their source says, and compatible with main?
+proto-baseline: tools ## at a release: what messages must stay compatible with from now on
+	cd proto && $(TOOLS)/buf build --exclude-source-info -o baseline.binpb
+
+proto-check: tools ## are the generated files what their source says, and compatible with the baseline?
 	bash .ci/proto-check $(TOOLS)
 
 tools: $(TOOLS)/staticcheck ## buf, protoc-gen-go, staticcheck, at the versions of .ci/tools
