@@ -118,16 +118,17 @@ func (p *Publisher) TryPublish(ctx context.Context, subject string, payload []by
 	defer p.inFlight.Done()
 	ctx, cancel := p.bind(ctx)
 	defer cancel()
-	limit := p.limit(subject)
-	if err := p.slots.tryAcquire(ctx, subject, limit); err != nil {
+	t, err := p.slots.tryAcquire(ctx, subject, p.limit(subject))
+	if err != nil {
 		return 0, abandoned(ctx, subject, err)
 	}
-	defer p.slots.release(subject, limit)
 	m := newMessage(subject, payload, options)
 	if wireSize(m) >= bigMessage && !p.b.hasRoom(ctx, subject) {
+		t.leave(false)
 		return 0, fmt.Errorf("publish to %s: %w", subject, ErrSubjectFull)
 	}
-	d := &delivery{p: p, m: m, limit: limit, hasty: true, future: newFuture()}
+	d := p.newDelivery(m, t)
+	d.hasty = true
 	ack, err := d.begin(ctx)
 	d.finish(ctx, ack, err)
 	return d.future.Wait(context.Background())
@@ -172,17 +173,17 @@ func (p *Publisher) start(ctx context.Context, m *nats.Msg) (*Future, error) {
 		return nil, err
 	}
 	ctx, cancel := p.bind(ctx)
-	d := &delivery{p: p, m: m, limit: p.limit(m.Subject), future: newFuture()}
 	leave := func() { cancel(); p.inFlight.Done() }
-	if err := p.slots.acquire(ctx, m.Subject, d.limit); err != nil {
+	t, err := p.slots.acquire(ctx, m.Subject, p.limit(m.Subject))
+	if err != nil {
 		err = abandoned(ctx, m.Subject, err)
 		leave()
 		return nil, err
 	}
+	d := p.newDelivery(m, t)
 	ack, err := d.begin(ctx)
 	go func() {
 		defer leave()
-		defer p.slots.release(m.Subject, d.limit)
 		d.finish(ctx, ack, err)
 	}()
 	return d.future, nil
