@@ -59,7 +59,7 @@ const maxFullPause = 64 * time.Millisecond
 func (p *Publisher) newDelivery(m *nats.Msg, t *turn) *delivery {
 	return &delivery{
 		p: p, m: m, turn: t, future: newFuture(),
-		full: newBackoff(2*time.Millisecond, maxFullPause),
+		full: newBackoff(firstPause(m), maxFullPause),
 	}
 }
 
@@ -84,7 +84,7 @@ func (d *delivery) finish(ctx context.Context, ack jetstream.PubAckFuture, err e
 }
 
 func (d *delivery) insist(ctx context.Context, ack jetstream.PubAckFuture, err error) (uint64, error) {
-	for retry := newBackoff(firstPause(d.m), 250*time.Millisecond); ; {
+	for retry := newBackoff(2*time.Millisecond, 250*time.Millisecond); ; {
 		var sequence uint64
 		if err == nil {
 			sequence, err = outcome(ctx, ack)
@@ -106,7 +106,7 @@ func (d *delivery) insist(ctx context.Context, ack jetstream.PubAckFuture, err e
 	}
 }
 
-// firstPause is how long the first wait is. What is big takes its receiver longer: a subject
+// firstPause is how long the first wait for room is. What is big takes its receiver longer: a subject
 // that is full of such messages will not have room within a few milliseconds.
 func firstPause(m *nats.Msg) time.Duration {
 	if wireSize(m) >= bigMessage {
