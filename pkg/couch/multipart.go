@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"millrace/pkg/rawdoc"
 )
@@ -108,21 +109,41 @@ func piecesBody(pieces []piece) body {
 }
 
 func attachmentHeader(a Upload) string {
-	h := "\r\nContent-Disposition: attachment; filename=\"" + quotedText.Replace(a.Name) + "\"" +
-		"\r\nContent-Type: " + headerText.Replace(a.ContentType) +
+	h := "\r\nContent-Disposition: attachment; filename=\"" + quotedText(a.Name) + "\"" +
+		"\r\nContent-Type: " + headerText(a.ContentType) +
 		"\r\nContent-Length: " + strconv.FormatInt(a.Length, 10)
 	if a.Encoding != "" && a.Encoding != "identity" {
-		h += "\r\nContent-Encoding: " + headerText.Replace(a.Encoding)
+		h += "\r\nContent-Encoding: " + headerText(a.Encoding)
 	}
 	return h + "\r\n\r\n"
 }
 
-// headerText keeps a value from ending its header.
-var headerText = strings.NewReplacer("\r", "_", "\n", "_")
+// headerText keeps a value from ending its header, and out of it what no header may hold.
+func headerText(value string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '_'
+		}
+		return r
+	}, value)
+}
 
-// quotedText escapes a name as HTML forms do. CouchDB looks at the name in the document
-// only, PouchDB's server at this one.
-var quotedText = strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, "%22")
+// quotedText escapes a name as HTML forms do, and other control characters in that way,
+// too. CouchDB looks at the name in the document only, PouchDB's server at this one.
+func quotedText(name string) string {
+	var out strings.Builder
+	for _, r := range name {
+		switch {
+		case r == '"' || r < ' ' || r == '\x7f':
+			fmt.Fprintf(&out, "%%%02X", r)
+		case unicode.IsControl(r):
+			out.WriteByte('_')
+		default:
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
+}
 
 // piece is a part of a body, opened when its turn comes.
 type piece struct {
