@@ -86,6 +86,16 @@ func TestManyDocumentsAreReplicated(t *testing.T) {
 	})
 }
 
+func TestAttachmentsArriveWhateverTheyAreCalled(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.fill(dataset.Rude)
+		if summary := s.replicate().Completed(); summary.DocWriteFailures != 0 {
+			s.Errorf("summary: %+v", summary)
+		}
+		s.same()
+	})
+}
+
 func TestServicesInProcessesOfTheirOwnReplicate(t *testing.T) {
 	c := program.StartCluster(t, program.ClusterOptions{Instances: 2})
 	eachPair(t, func(s scenario) {

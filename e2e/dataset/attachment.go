@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"strings"
 
 	"millrace/e2e/peer"
 )
@@ -24,6 +25,8 @@ const manyAttachments = 30
 var attachmentNames = []string{
 	"a/b", "a/b/c.txt", "a b+c%d?e#f&g=h", `"q"`, "'s'", "caf\u00e9", "cafe\u0301", "\U0001f600",
 	"\u65e5\u672c\u8a9e.txt", "semi;colon", "new\nline", ".", "..", "%2F", "0", "constructor",
+	"end\r\n\r\nof headers", "\r\n\r\n", `back\slash`, "tab\t", "nul\x00", " ", "", " leading", "trailing ", "a//b", "/a", "a/",
+	"%22", "&#34;", `a"; filename="b`, "\ufeffbom", "--",
 }
 
 // contentTypes are what clients send, tidy or not. Text types are compressed by
@@ -31,6 +34,7 @@ var attachmentNames = []string{
 var contentTypes = []string{
 	"text/plain", "text/plain; charset=utf-8", "text/html;charset=ISO-8859-1", "application/json", "application/xml",
 	"application/octet-stream", "image/png", "IMAGE/PNG", "application/x-custom; a=\"b c\"", "x",
+	"text/caf\u00e9; name=\"\u65e5\u672c\"", `text/plain; name="a\"b"`, "text/plain\r\n\r\nContent-Length: 1", " text/plain", "text/plain ", "a b",
 }
 
 // inlineAttachments are documents whose attachments come with them.
@@ -70,8 +74,11 @@ func severalAttachments(g generator) []document {
 		})
 	}
 	named := document{id: "att-names", start: 1, history: g.hashes(1)}
+	texts := document{id: "att-names-of-texts", start: 1, history: g.hashes(1)}
 	for _, name := range attachmentNames {
 		named.files = append(named.files, file{name: name, contentType: "image/png", content: []byte(name)})
+		// Servers that compress texts hand them out otherwise than the others.
+		texts.files = append(texts.files, file{name: name, contentType: "text/plain", content: []byte(strings.Repeat(name, 9))})
 	}
 	typed := document{id: "att-types", start: 1, history: g.hashes(1)}
 	for i, contentType := range contentTypes {
@@ -79,7 +86,7 @@ func severalAttachments(g generator) []document {
 			name: fmt.Sprintf("type-%d", i), contentType: contentType, content: g.text(textAttachment),
 		})
 	}
-	return []document{many, named, typed}
+	return []document{many, named, texts, typed}
 }
 
 // conflictingAttachments have the same name and different bytes on two branches,
