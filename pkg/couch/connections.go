@@ -10,6 +10,11 @@ import (
 // idleConnection is how long an unused connection is kept, as by CouchDB's replicator.
 const idleConnection = 90 * time.Second
 
+// announcing is how long a server has to say that it wants the body that was announced. Not all
+// servers and proxies know of announcements: what they do not answer is sent all the
+// same, before the connection counts as inactive.
+const announcing = time.Second
+
 // socketBuffer is the size of a connection's buffers in bytes: documents come in megabytes.
 const socketBuffer = 64 << 10
 
@@ -31,7 +36,7 @@ func newTransport(o Options) *http.Transport {
 	t := &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: o.ConnectionTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   o.ConnectionTimeout,
-		ExpectContinueTimeout: o.ConnectionTimeout,
+		ExpectContinueTimeout: min(announcing, o.ConnectionTimeout/4),
 		IdleConnTimeout:       idleConnection,
 		ReadBufferSize:        socketBuffer,
 		WriteBufferSize:       socketBuffer,
