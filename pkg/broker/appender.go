@@ -202,7 +202,7 @@ func (a *Appender) send(q *queuedAppend) (uint64, error) {
 	}
 	for retry := newBackoff(5*time.Millisecond, time.Second); ; {
 		ExpectLast(a.owner, a.Marker())(m.Header)
-		sequence, err := a.b.publishOnce(a.life, m)
+		sequence, err := a.b.publishOnce(a.life, m, writeTimeout)
 		if err == nil {
 			return sequence, nil
 		}
@@ -220,9 +220,10 @@ func (a *Appender) send(q *queuedAppend) (uint64, error) {
 	}
 }
 
-// publishOnce makes one attempt and waits for the broker's answer.
-func (b *Broker) publishOnce(ctx context.Context, m *nats.Msg) (uint64, error) {
-	attempt, cancel := context.WithTimeout(ctx, requestTimeout)
+// publishOnce makes one attempt and waits a moment for the broker's answer: when a leader
+// is lost none comes, and whoever waits longer has lost that time.
+func (b *Broker) publishOnce(ctx context.Context, m *nats.Msg, patience time.Duration) (uint64, error) {
+	attempt, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	ack, err := b.js.PublishMsg(attempt, m)
 	if err != nil {

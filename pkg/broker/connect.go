@@ -73,7 +73,8 @@ type Status struct {
 
 // How the connection and its requests behave.
 const (
-	ackTimeout     = 10 * time.Second // an unacknowledged publish is sent again
+	ackTimeout     = 5 * time.Second  // an unacknowledged publish is sent again
+	writeTimeout   = 2 * time.Second  // so is one that others wait for: an append, a key
 	requestTimeout = 5 * time.Second  // one request to the JetStream API
 	pingInterval   = 10 * time.Second // a dead server is noticed after two
 	maxPendingAcks = 1 << 17          // windows are bounded in bytes, above this count never

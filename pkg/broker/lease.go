@@ -57,6 +57,11 @@ type Lease struct {
 	over     bool
 }
 
+// leaseAttempts is how many times in a time to live an unanswered renewal can be repeated:
+// a leader that is lost with one on its way must not cost the lease when there is another
+// leader soon.
+const leaseAttempts = 6
+
 // minLeaseTTL is the broker's: it counts times to live in whole seconds.
 const minLeaseTTL = time.Second
 
@@ -108,7 +113,7 @@ func (b *Broker) freeLease(ctx context.Context, name string) (uint64, error) {
 // replica would show one that has passed on.
 func (b *Broker) leaseEntry(ctx context.Context, name string) (Entry, error) {
 	bucket := b.Buckets().Leases
-	return b.getFromLeader(ctx, "KV_"+bucket, query{LastFor: "$KV." + bucket + "." + Token(name)})
+	return b.getLast(ctx, "KV_"+bucket, keySubject(bucket, Token(name)))
 }
 
 // isMarker reports that an entry of a bucket says that the key is gone.
@@ -131,26 +136,7 @@ func (l *Lease) write(ctx context.Context, last uint64, ttl time.Duration) (uint
 }
 
 func (l *Lease) put(ctx context.Context, last uint64, value []byte, header nats.Header) (uint64, error) {
-	subject := "$KV." + l.b.Buckets().Leases + "." + Token(l.name)
-	// The id makes a repetition after an unknown outcome count as the first: it
-	// would otherwise be refused, by the very record that it wrote.
-	header.Set(jetstream.MsgIDHeader, nuid.Next())
-	header.Set(jetstream.ExpectedLastSubjSeqHeader, formatUint(last))
-	m := &nats.Msg{Subject: subject, Header: header, Data: value}
-	for retry := newBackoff(10*time.Millisecond, time.Second); ; {
-		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
-		ack, err := l.b.js.PublishMsg(attempt, m)
-		cancel()
-		if err == nil {
-			return ack.Sequence, nil
-		}
-		if v := judge(err); v == verdictFenced || v == verdictNever {
-			return 0, publishError(subject, err)
-		}
-		if stop := retry.wait(ctx); stop != nil {
-			return 0, errors.Join(stop, err)
-		}
-	}
+	return l.b.putKey(ctx, l.b.Buckets().Leases, Token(l.name), value, last, header, min(writeTimeout, l.ttl/leaseAttempts))
 }
 
 // renew keeps the lease until it is lost or stopped.

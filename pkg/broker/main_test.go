@@ -14,7 +14,13 @@ import (
 	"millrace/pkg/broker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(memberEnv); config != "" {
+		runMember(config) // this process is a server of a cluster
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds every wait of the tests: nothing is asserted about time, but
 // what never comes must not hang.

@@ -48,7 +48,7 @@ func (a *Appender) mark(ctx context.Context, expected uint64) (uint64, error) {
 		ExpectLast(a.owner, expected),
 	})
 	for retry := newBackoff(5*time.Millisecond, time.Second); ; {
-		sequence, err := a.b.publishOnce(ctx, m)
+		sequence, err := a.b.publishOnce(ctx, m, writeTimeout)
 		if err == nil || judge(err) != verdictRetry {
 			return sequence, err
 		}
@@ -65,7 +65,10 @@ func (a *Appender) mark(ctx context.Context, expected uint64) (uint64, error) {
 func (a *Appender) reclaim(ctx context.Context) error {
 	found, err := a.b.getLast(ctx, a.stream(), a.owner)
 	if err == nil {
-		if epochOf(found) >= a.epoch {
+		switch {
+		case found.Sequence == a.Marker():
+			return nil // a new leader may not have known it yet: the append is tried again
+		case epochOf(found) >= a.epoch:
 			return a.fencedBy(found)
 		}
 		return a.takeOver(ctx)

@@ -93,24 +93,33 @@ func ended(status, description string, got int) (bool, error) {
 }
 
 // close waits for what is on its way and hands it to take.
+//
+// After a lost connection nothing is, and the subscription must not be made again with the
+// next one: the requests still stand at the broker, which would answer them, for as long
+// as somebody listens, with messages that nobody takes before AckWait has passed.
 func (p *puller) close(take func(*nats.Msg)) {
-	defer func() {
-		for {
-			select {
-			case m := <-p.messages:
-				if m.Header.Get("Status") == "" || len(m.Data) > 0 {
-					take(m)
-				}
-			default:
-				return
+	if !p.b.conn.IsReconnecting() {
+		p.drain()
+	}
+	_ = p.answers.Unsubscribe() // whatever became of that; fails only when the connection is closed
+	for {
+		select {
+		case m := <-p.messages:
+			if m.Header.Get("Status") == "" || len(m.Data) > 0 {
+				take(m)
 			}
+		default:
+			return
 		}
-	}()
+	}
+}
+
+// drain tells the server that no more is wanted and waits until everything has come that it
+// had sent before.
+func (p *puller) drain() {
 	if p.answers.Drain() != nil {
 		return // the connection is closed
 	}
-	// The server has seen the end of the subscription when it answers this, and
-	// has sent everything that it had sent before.
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if err := p.b.conn.FlushWithContext(ctx); err != nil {
