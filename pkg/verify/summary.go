@@ -2,7 +2,9 @@ package verify
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // String is the report for people, several lines without the last line's end.
@@ -80,7 +82,10 @@ func (d Difference) String() string {
 	if d.Side != "" {
 		what += " at " + string(d.Side)
 	}
-	if d.Where != "" {
+	switch {
+	case d.Kind == Attachment || strings.ContainsFunc(d.Where, unprintable):
+		what += " " + strconv.Quote(d.Where) // nobody's line ends and colours but the report's own
+	case d.Where != "":
 		what += " " + d.Where
 	}
 	line := fmt.Sprintf("%q %s", d.ID, what)
@@ -94,6 +99,8 @@ func (d Difference) String() string {
 	}
 	return line
 }
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 func orNothing(text string) string {
 	if text == "" {
