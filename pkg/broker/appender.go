@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -217,7 +218,25 @@ func (a *Appender) send(q *queuedAppend) (uint64, error) {
 		if retry.wait(a.life) != nil {
 			return 0, context.Cause(a.life)
 		}
+		if sequence := a.stored(q, err); sequence != 0 {
+			return sequence, nil
+		}
 	}
+}
+
+// stored returns the stream sequence of an entry that the broker has although it did not
+// say so, because the connection was lost; 0 when it has not. By the message's id alone the
+// broker would know, but only for as long as it remembers that.
+func (a *Appender) stored(q *queuedAppend, err error) uint64 {
+	var refusal *jetstream.APIError
+	if errors.As(err, &refusal) {
+		return 0 // what was refused was not stored
+	}
+	newest, err := a.b.getLast(a.life, a.stream(), a.subject)
+	if err != nil || epochOf(newest) != a.epoch || parseUint(newest.Header.Get(HeaderOrdinal)) != q.ordinal {
+		return 0
+	}
+	return newest.Sequence
 }
 
 // publishOnce makes one attempt and waits a moment for the broker's answer: when a leader

@@ -3,8 +3,10 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -267,4 +269,41 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 	_, err = a.Append(testContext(t), 101, nil)
 	require.ErrorIs(t, err, broker.ErrClosed)
 	require.EqualValues(t, 101, messagesIn(t, b, b.Streams().Changes), "and the marker")
+}
+
+// The broker remembers ids for two minutes; a connection may be away for longer.
+func TestAppendWhoseAnswerWasLostIsNotRepeatedWhenTheBrokerHasForgottenItsID(t *testing.T) {
+	e := startEmbedded(t, broker.EmbeddedOptions{Listen: "127.0.0.1:0"})
+	p := startProxy(t, strings.TrimPrefix(e.ClientURL(), "nats://"))
+	direct, b := connect(t, broker.Options{Embedded: e}), connect(t, broker.Options{URL: p.url()})
+	a := newAppender(t, b, "f", 1)
+	appendRange(t, a, 1, 2)
+	changes, err := direct.JetStream().Stream(testContext(t), b.Streams().Changes)
+	require.NoError(t, err)
+	config := changes.CachedInfo().Config
+	config.Duplicates = 100 * time.Millisecond // the shortest that there is
+	_, err = direct.JetStream().UpdateStream(testContext(t), config)
+	require.NoError(t, err)
+
+	p.deaf.Store(true)
+	f, err := a.Append(testContext(t), 2, []byte("2"))
+	require.NoError(t, err)
+	await(t, "the broker has it", func() bool { return messagesIn(t, direct, b.Streams().Changes) == 3 })
+	probes := newPublisher(t, direct, broker.PublisherOptions{})
+	first := uint64(0)
+	await(t, "the broker has forgotten what came then", func() bool {
+		seq, err := probes.PublishSeq(testContext(t), b.Subjects().Changes("other"), nil, broker.MsgID("probe"))
+		require.NoError(t, err)
+		defer func() { first = max(first, seq) }()
+		return first != 0 && seq != first
+	})
+	p.deaf.Store(false)
+	p.cut()
+
+	sequence, err := f.Wait(testContext(t))
+	require.NoError(t, err)
+	require.EqualValues(t, 3, sequence)
+	appendRange(t, a, 3, 4)
+	r := follow(t, direct, b.Streams().Changes, b.Subjects().Changes("f"), 0, broker.LogOptions{})
+	requireEntries(t, r, 1, 4)
 }
