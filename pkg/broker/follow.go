@@ -31,6 +31,7 @@ type LogReader struct {
 	floor   uint64            // everything below it is accounted for, whatever the subject
 	chain   map[string]uint64 // newest sequence read of each subject that is a chain
 	reading *reading
+	unread  *Entry // was received, and its content was not fetched yet
 	retry   *retryPause
 	closed  bool
 }
@@ -67,12 +68,20 @@ func (b *Broker) Follow(ctx context.Context, stream, subject string, from uint64
 // begins anew by itself. The errors are ctx's, [ErrGap], [ErrClaimLost] (the
 // entry is skipped by the next call), and [ErrClosed].
 func (r *LogReader) Next(ctx context.Context) (Entry, error) {
-	e, err := r.receive(ctx)
-	if err != nil {
-		return Entry{}, r.wrap(err)
+	if r.unread == nil {
+		e, err := r.receive(ctx)
+		if err != nil {
+			return Entry{}, r.wrap(err)
+		}
+		r.unread = &e
 	}
-	r.advance(e)
-	if e, err = r.b.complete(ctx, e); err != nil {
+	e, err := r.b.complete(ctx, *r.unread)
+	if err != nil && !errors.Is(err, ErrClaimLost) {
+		return Entry{}, r.wrap(err) // its content is still there: the next call gets it
+	}
+	r.advance(*r.unread)
+	r.unread = nil
+	if err != nil {
 		return Entry{}, r.wrap(err)
 	}
 	return e, nil

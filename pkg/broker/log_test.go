@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -189,4 +190,27 @@ func TestNextEndsWithItsContextAndGoesOnAfterwards(t *testing.T) {
 	require.NoError(t, r.Close())
 	_, err = r.Next(testContext(t))
 	require.ErrorIs(t, err, broker.ErrClosed)
+}
+
+func TestLargeEntryWhoseReadingWasCutShortIsReadByTheNextCall(t *testing.T) {
+	b := newBroker(t, broker.Limits{})
+	p := newPublisher(t, b, broker.PublisherOptions{})
+	subject := b.Subjects().Routed("f")
+	const n = 10
+	for i := range n {
+		_, err := p.PublishSeq(testContext(t), subject, bytes.Repeat([]byte{byte(i)}, 2<<20))
+		require.NoError(t, err)
+	}
+	r := follow(t, b, b.Streams().Routed, subject, 0, broker.LogOptions{})
+	over, cancel := context.WithCancel(testContext(t))
+	cancel()
+	for i := range n {
+		for range 20 { // whether it finds an entry that has come is left to chance
+			_, err := r.Next(over)
+			require.ErrorIs(t, err, context.Canceled)
+		}
+		e, err := r.Next(testContext(t))
+		require.NoError(t, err)
+		require.Equal(t, byte(i), e.Data[0])
+	}
 }
