@@ -2,6 +2,7 @@ package couch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,21 +24,31 @@ func (w *watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	a := newActivity(w.limit, cancel)
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { a.sending() },
+		GotConn: func(info httptrace.GotConnInfo) { a.sending(info.Reused) },
 	})
 	sent := req.WithContext(traced)
 	if req.Body != nil && req.Body != http.NoBody {
 		sent.Body = &watchedRequest{ReadCloser: req.Body, activity: a}
 	}
 	resp, err := w.next.RoundTrip(sent)
-	a.answered()
+	reused := a.answered()
 	if err != nil {
 		cancel(nil)
-		return nil, inactive(ctx, err, w.limit)
+		if err = inactive(ctx, err, w.limit); reused && req.Context().Err() == nil && !errors.Is(err, ErrInactive) {
+			err = &staleError{err}
+		}
+		return nil, err
 	}
 	resp.Body = &watchedAnswer{ReadCloser: resp.Body, activity: a, ctx: ctx, cancel: cancel, limit: w.limit}
 	return resp, nil
 }
+
+// staleError is the failure of a request on a connection that had been used before: most
+// likely the server ended it just then, because it was idle, and nothing is wrong with the server.
+type staleError struct{ error }
+
+// Unwrap returns the cause.
+func (e *staleError) Unwrap() error { return e.error }
 
 // inactive replaces what cancelling did to the connection by why it was cancelled.
 func inactive(ctx context.Context, err error, limit time.Duration) error {
@@ -55,6 +66,8 @@ type activity struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	sends bool // between getting a connection and the answer's head
+	// reused: the connection had been used before
+	reused bool
 }
 
 func newActivity(limit time.Duration, cancel context.CancelCauseFunc) *activity {
@@ -63,18 +76,19 @@ func newActivity(limit time.Duration, cancel context.CancelCauseFunc) *activity 
 	return a
 }
 
-func (a *activity) sending() {
+func (a *activity) sending(reused bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sends = true
+	a.sends, a.reused = true, reused
 	a.timer.Reset(a.limit)
 }
 
-func (a *activity) answered() {
+func (a *activity) answered() (reused bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sends = false
 	a.timer.Stop()
+	return a.reused
 }
 
 // reading pauses the timer while the request's body is produced, and done starts
