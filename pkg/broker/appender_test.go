@@ -297,8 +297,7 @@ func TestAppendWhoseAnswerWasLostIsNotRepeatedWhenTheBrokerHasForgottenItsID(t *
 		defer func() { first = max(first, seq) }()
 		return first != 0 && seq != first
 	})
-	p.deaf.Store(false)
-	p.cut()
+	p.hear()
 
 	sequence, err := f.Wait(testContext(t))
 	require.NoError(t, err)

@@ -136,7 +136,8 @@ func (l *Lease) write(ctx context.Context, last uint64, ttl time.Duration) (uint
 }
 
 func (l *Lease) put(ctx context.Context, last uint64, value []byte, header nats.Header) (uint64, error) {
-	return l.b.putKey(ctx, l.b.Buckets().Leases, Token(l.name), value, last, header, min(writeTimeout, l.ttl/leaseAttempts))
+	header.Set(jetstream.ExpectedLastSubjSeqHeader, formatUint(last))
+	return l.b.putKey(ctx, l.b.Buckets().Leases, Token(l.name), value, header, min(writeTimeout, l.ttl/leaseAttempts))
 }
 
 // renew keeps the lease until it is lost or stopped.

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -142,5 +143,33 @@ func TestBrokerWithAPortKeepsItsLeases(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.ResetLeases(testContext(t)))
 	require.NoError(t, b.CheckLease(testContext(t), "l", l.Revision()))
+	require.NoError(t, l.Release(testContext(t)))
+}
+
+// The acquisition's answer is lost, and so is a renewal's: neither is a loss of the lease.
+func TestLeaseWhoseAnswersAreLostIsKept(t *testing.T) {
+	e := startEmbedded(t, broker.EmbeddedOptions{Listen: "127.0.0.1:0"})
+	p := startProxy(t, strings.TrimPrefix(e.ClientURL(), "nats://"))
+	direct, b := connect(t, broker.Options{Embedded: e}), connect(t, broker.Options{URL: p.url()})
+	const records = " $KV.millrace_leases."
+	p.deafAfter(records)
+	acquired := make(chan *broker.Lease, 1)
+	go func() {
+		l, err := b.AcquireLease(testContext(t), "l", "me", 6*time.Second)
+		if err != nil {
+			t.Error(err)
+		}
+		acquired <- l
+	}()
+	await(t, "it is acquired", func() bool { return revisionsWritten(t, direct) == 1 })
+	p.hear()
+	l := <-acquired
+	require.NotNil(t, l)
+	p.deafAfter(records)
+	await(t, "it is renewed", func() bool { return revisionsWritten(t, direct) == 2 })
+	p.hear()
+	await(t, "it is renewed again", func() bool { return revisionsWritten(t, direct) >= l.Revision()+3 })
+	require.True(t, l.Valid())
+	require.NoError(t, direct.CheckLease(testContext(t), "l", l.Revision()))
 	require.NoError(t, l.Release(testContext(t)))
 }

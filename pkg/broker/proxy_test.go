@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -15,7 +16,8 @@ import (
 type proxy struct {
 	listener net.Listener
 	target   string
-	deaf     atomic.Bool // the server's answers are dropped
+	deaf     atomic.Bool            // the server's answers are dropped
+	after    atomic.Pointer[string] // when the client sends this, they are from then on
 	all      sync.WaitGroup
 
 	mu    sync.Mutex
@@ -52,9 +54,18 @@ func (p *proxy) serve() {
 		p.mu.Lock()
 		p.conns = append(p.conns, client, server)
 		p.mu.Unlock()
-		p.all.Go(func() { _, _ = io.Copy(server, client); _ = server.Close() })
+		p.all.Go(func() { _, _ = io.Copy(ear{p, server}, client); _ = server.Close() })
 		p.all.Go(func() { _, _ = io.Copy(sieve{p, client}, server); _ = client.Close() })
 	}
+}
+
+// deafAfter makes it keep back the answer to what the client sends next that contains what.
+func (p *proxy) deafAfter(what string) { p.after.Store(&what) }
+
+// hear ends that, on a new connection.
+func (p *proxy) hear() {
+	p.deaf.Store(false)
+	p.cut()
 }
 
 // cut ends all connections.
@@ -77,4 +88,17 @@ func (s sieve) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	return s.to.Write(b)
+}
+
+type ear struct {
+	p  *proxy
+	to io.Writer
+}
+
+func (e ear) Write(b []byte) (int, error) {
+	if what := e.p.after.Load(); what != nil && bytes.Contains(b, []byte(*what)) {
+		e.p.after.Store(nil)
+		e.p.deaf.Store(true)
+	}
+	return e.to.Write(b)
 }

@@ -19,7 +19,9 @@ type Listed[M any] struct {
 }
 
 // List returns all feeds.
-func (f *Feeds) List(ctx context.Context) ([]Listed[millracev1.Feed], error) { return f.table.list(ctx) }
+func (f *Feeds) List(ctx context.Context) ([]Listed[millracev1.Feed], error) {
+	return f.table.list(ctx)
+}
 
 // RemoveAt is Remove for a feed that nobody has changed since it had the revision;
 // otherwise the error wraps [ErrChanged].
@@ -73,7 +75,7 @@ func (t *table[M, P]) list(ctx context.Context) ([]Listed[M], error) {
 
 func (t *table[M, P]) removeAt(ctx context.Context, id string, revision uint64) error {
 	err := t.remove(ctx, id, jetstream.LastRevision(revision))
-	if errors.Is(err, jetstream.ErrKeyExists) {
+	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return fmt.Errorf("remove %s of bucket %s: %w", id, t.bucket.Bucket(), ErrChanged)
 	}
 	return err

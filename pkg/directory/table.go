@@ -42,7 +42,7 @@ type table[M any, P message[M]] struct {
 	bucket  jetstream.KeyValue
 	prefix  string
 	session func(context.Context) (context.Context, context.CancelFunc, error) // see broker.Broker.Session
-	last    func(ctx context.Context, stream, subject string) (broker.Entry, error)
+	broker  *broker.Broker
 
 	mu   sync.RWMutex
 	rows map[string]row[P]
@@ -54,7 +54,7 @@ type row[P any] struct {
 }
 
 func newTable[M any, P message[M]](b *broker.Broker, bucket jetstream.KeyValue, prefix string) *table[M, P] {
-	return &table[M, P]{bucket: bucket, prefix: prefix, session: b.Session, last: b.Last, rows: map[string]row[P]{}}
+	return &table[M, P]{bucket: bucket, prefix: prefix, session: b.Session, broker: b, rows: map[string]row[P]{}}
 }
 
 func (t *table[M, P]) key(id string) string { return t.prefix + id }
@@ -214,7 +214,7 @@ func (t *table[M, P]) read(ctx context.Context, id string) (P, uint64, error) {
 // have what went.
 func (t *table[M, P]) newest(ctx context.Context, id string) (P, uint64, error) {
 	name := t.bucket.Bucket()
-	e, err := t.last(ctx, "KV_"+name, "$KV."+name+"."+t.key(id))
+	e, err := t.broker.Last(ctx, "KV_"+name, "$KV."+name+"."+t.key(id))
 	if errors.Is(err, broker.ErrGone) || (err == nil && e.Removed()) {
 		return nil, 0, fmt.Errorf("%s of bucket %s: %w", id, name, ErrUnknown)
 	}
@@ -232,19 +232,11 @@ func (t *table[M, P]) write(ctx context.Context, id string, value P, revision ui
 	if err != nil {
 		return 0, fmt.Errorf("encode %s of bucket %s: %w", id, t.bucket.Bucket(), err)
 	}
-	var next uint64
-	if revision == 0 {
-		next, err = t.bucket.Create(ctx, t.key(id), payload)
-	} else {
-		next, err = t.bucket.Update(ctx, t.key(id), payload, revision)
-	}
-	if errors.Is(err, jetstream.ErrKeyExists) {
+	next, err := t.broker.WriteKey(ctx, t.bucket.Bucket(), t.key(id), payload, revision)
+	if errors.Is(err, broker.ErrFenced) {
 		return 0, fmt.Errorf("write %s of bucket %s: %w", id, t.bucket.Bucket(), ErrChanged)
 	}
-	if err != nil {
-		return 0, fmt.Errorf("write %s of bucket %s: %w", id, t.bucket.Bucket(), err)
-	}
-	return next, nil
+	return next, err
 }
 
 func (t *table[M, P]) remove(ctx context.Context, id string, when ...jetstream.KVDeleteOpt) error {
@@ -262,8 +254,6 @@ func (t *table[M, P]) put(ctx context.Context, id string, value P) error {
 	if err != nil {
 		return fmt.Errorf("encode %s of bucket %s: %w", id, t.bucket.Bucket(), err)
 	}
-	if _, err := t.bucket.Put(ctx, t.key(id), payload); err != nil {
-		return fmt.Errorf("write %s of bucket %s: %w", id, t.bucket.Bucket(), err)
-	}
-	return nil
+	_, err = t.broker.PutKey(ctx, t.bucket.Bucket(), t.key(id), payload)
+	return err
 }
