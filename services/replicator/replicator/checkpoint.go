@@ -35,6 +35,8 @@ func (r *run) checkpoint(ctx context.Context) error {
 		if err := r.writeBoth(ctx, written); err != nil {
 			return r.survivable(ctx, err)
 		}
+	} else if err := r.same(ctx); err != nil { // which writing would have shown
+		return r.survivable(ctx, err)
 	}
 	p := r.progress
 	p.Ordinal, p.Seq, p.End, p.Counters = at.Ordinal, at.Seq, at.End, countersOf(at.Stats)
@@ -62,6 +64,10 @@ func (r *run) moved(at watermark.Position) bool {
 // survivable tells the errors that end the run from those that another checkpoint
 // may not meet.
 func (r *run) survivable(ctx context.Context, err error) error {
+	var c *crash
+	if errors.As(err, &c) {
+		return c
+	}
 	var refused *control.Error
 	if errors.As(err, &refused) {
 		switch {

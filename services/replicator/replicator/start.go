@@ -209,7 +209,8 @@ func (r *run) openFeed(ctx context.Context) error {
 }
 
 // resume goes on with the run that the job's last owner left, and reports whether
-// there is one. The pipeline has worked on meanwhile: the logs say what is done.
+// there is one, between the databases that it began with. The pipeline has worked on
+// meanwhile: the logs say what is done.
 func (r *run) resume(ctx context.Context) (bool, error) {
 	if !r.job.Active {
 		return false, nil
@@ -228,6 +229,11 @@ func (r *run) resume(ctx context.Context) (bool, error) {
 	}
 	r.progress = p
 	r.restore(p)
+	var c *crash
+	if err := r.same(ctx); errors.As(err, &c) {
+		r.log.WarnContext(ctx, "run is not gone on with", "reason", c.reason)
+		return false, nil
+	}
 	if r.mark.EndReached() {
 		return true, nil // the owner died while it concluded the run
 	}

@@ -7,6 +7,7 @@ import (
 	"millrace/pkg/millpond"
 	"millrace/services/internal/databasetest"
 	"millrace/services/internal/pipelinetest"
+	"millrace/services/replicator/replicator"
 )
 
 // frozen is a store whose databases are all born in the same second: neither
@@ -49,4 +50,44 @@ func TestSourceThatWasReplacedUnderAQuietFeedIsReadFromItsBeginning(t *testing.T
 			p.Await("the new source's documents at the target", func() bool { return len(target.Leaves(t)) == 40 })
 		})
 	}
+}
+
+// The documents that the run had written went with the target; it has no checkpoint that
+// would be refused.
+func TestRunIsNotGoneOnWithWhenItsTargetWasReplaced(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]string{
+		"with checkpoints":    `,"continuous":true`,
+		"without checkpoints": `,"continuous":true,"use_checkpoints":false`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source, target := databases(t)
+			source.Fill(t, 0, 30)
+			p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.Without(replicator.Name)})
+			owner := p.Run(replicator.Name)
+			job := p.Submit(source, target, options)
+			p.Await("a position that a new owner goes on from", func() bool {
+				progress := p.Progress(job.Id)
+				return progress != nil && progress.Rows == 30
+			})
+			owner.Stop()
+			target.Recreate(t)
+			p.Run(replicator.Name)
+			p.Await("all documents at the new target", func() bool { return len(target.Leaves(t)) == 30 })
+			databasetest.SameLeaves(t, source, target)
+		})
+	}
+}
+
+func TestTargetThatWasReplacedUnderARunWithoutCheckpointsIsFilledAnew(t *testing.T) {
+	t.Parallel()
+	source, target := databases(t)
+	source.Fill(t, 0, 30)
+	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.All()})
+	p.Submit(source, target, `,"continuous":true,"use_checkpoints":false`)
+	p.Await("everything is replicated", func() bool { return len(target.Leaves(t)) == 30 })
+	target.Recreate(t)
+	source.Fill(t, 30, 5)
+	p.Await("all documents at the new target", func() bool { return len(target.Leaves(t)) == 35 })
 }
