@@ -311,14 +311,17 @@ func TestCouchDBsOwnReplicationPassesStrictly(t *testing.T) {
 		defer transport.CloseIdleConnections()
 		client := &http.Client{Transport: transport, Timeout: time.Minute}
 		// On a document whose only attachment is empty and not compressed, CouchDB
-		// 3.5.0 waits for five minutes, having written it.
-		var doc struct {
-			Rev string `json:"_rev"`
+		// 3.5.0 waits for five minutes, having written it; and it ends at headers that line
+		// ends in the names and types of attachments make.
+		for _, id := range []string{"att-empty", "att-names", "att-names-of-texts", "att-types"} {
+			var doc struct {
+				Rev string `json:"_rev"`
+			}
+			if err := json.Unmarshal(ask(t, client, http.MethodGet, source+"/"+id, ""), &doc); err != nil {
+				t.Fatal(err)
+			}
+			ask(t, client, http.MethodDelete, source+"/"+id+"?rev="+doc.Rev, "")
 		}
-		if err := json.Unmarshal(ask(t, client, http.MethodGet, source+"/att-empty", ""), &doc); err != nil {
-			t.Fatal(err)
-		}
-		ask(t, client, http.MethodDelete, source+"/att-empty?rev="+doc.Rev, "")
 		ask(t, client, http.MethodPost, s.URL+"/_replicate", fmt.Sprintf(`{"source":%q,"target":%q}`, source, target))
 		compare.Require(t, source, target, compare.Options{})
 	}
