@@ -172,7 +172,10 @@ func (r *run) activate(ctx context.Context) error {
 	// bucket's revisions only go up.
 	r.job.Run = max(r.job.Run+1, r.revision)
 	r.job.Active = true
-	r.job.Feed = broker.Token(fmt.Sprintf("%s.%d", r.job.Id, r.job.Run))
+	// Revisions begin anew when the broker loses its disk, and so do run numbers. The session's
+	// id does not: what a stage that outlived the loss has still to say of a run is
+	// about a feed that nobody knows (invariant 1).
+	r.job.Feed = broker.Token(fmt.Sprintf("%s.%d.%s", r.job.Id, r.job.Run, r.progress.SessionId))
 	r.job.State, r.job.Reason, r.job.RetryAt = string(replication.Running), "", 0
 	r.progress.Run, r.progress.Feed = r.job.Run, r.job.Feed
 	if err := r.m.jobs.SetProgress(ctx, r.job.Id, r.progress); err != nil {

@@ -7,6 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/directory"
+	millracev1 "millrace/proto/millrace/v1"
+	"millrace/services/bulk-writer/writer"
 	"millrace/services/internal/databasetest"
 	"millrace/services/internal/pipelinetest"
 	"millrace/services/replicator/replicator"
@@ -40,4 +42,34 @@ func TestOwnerOfBeforeCannotEndTheRunThatAnotherGoesOnWith(t *testing.T) {
 	source.Fill(t, 20, 5)
 	p.Await("the new owner's run goes on", func() bool { return len(target.Leaves(t)) == 25 })
 	databasetest.SameLeaves(t, source, target)
+}
+
+// Two brokers stand for two lives of one that has lost its disk: revisions, and so run
+// numbers, begin anew. What a stage has in hand of the old run must not count for the new one.
+func TestWhatWasInHandWhenTheBrokersDiskWasLostCountsForNoRun(t *testing.T) {
+	t.Parallel()
+	source, target := databases(t)
+	source.Fill(t, 0, 20)
+	begin := func() (*pipelinetest.Pipeline, *millracev1.Job) {
+		// Nothing is written, so that the run has everything to wait for.
+		p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.Without(writer.Name)})
+		job := p.Submit(source, target, `,"worker_batch_size":20`)
+		p.AwaitMessages(p.Broker().Streams().Write, ">", 1)
+		return p, p.Job(job.Id)
+	}
+	old, before := begin()
+	oldBatch := &millracev1.WriteBatch{}
+	old.Decode(old.AwaitMessages(old.Broker().Streams().Write, ">", 1)[0], oldBatch)
+	p, after := begin()
+	if before.Id != after.Id || before.Run != after.Run {
+		t.Fatalf("run %d and then run %d: the test says nothing", before.Run, after.Run)
+	}
+	done := &millracev1.Done{Position: oldBatch.Position, Part: oldBatch.Part, Counters: oldBatch.Counters}
+	p.Send(p.Broker().Subjects().Done(after.Id), done)
+	p.Run(writer.Name)
+	p.Finish(after.Id)
+	databasetest.SameLeaves(t, source, target)
+	if before.Feed == after.Feed {
+		t.Error("what was done in the broker's life before counted for this one")
+	}
 }
