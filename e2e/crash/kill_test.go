@@ -19,8 +19,8 @@ const (
 	// acknowledgement was under way. Each stage works on four batches of a job.
 	inHand = 4 * 40
 	// waiting bounds what may be copied again of what no checkpoint covered: what was in
-	// hand, and what waited at one stage (16 batches of a job).
-	waiting = inHand + 16*40
+	// hand, and what waited at one stage (8 batches of a job, those in hand included).
+	waiting = inHand + 8*40
 )
 
 // victims are whom a run kills: each process alone in turn, and every eighth time

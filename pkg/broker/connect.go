@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -55,6 +56,8 @@ type Broker struct {
 	handles  handles
 	session  session
 	closed   chan struct{} // closed when the connection is gone for good
+	// queueLimit is the PerSubject in force.
+	queueLimit atomic.Int64
 
 	mu     sync.Mutex
 	status Status

@@ -62,6 +62,17 @@ func TestConcurrentConnectsAndChangedLimits(t *testing.T) {
 	}
 }
 
+func TestClientThatIsToldNoLimitOfASubjectLeavesItAsItIs(t *testing.T) {
+	e := startEmbedded(t, broker.EmbeddedOptions{})
+	require.EqualValues(t, 8, connect(t, broker.Options{Embedded: e}).Limits().PerSubject)
+	connect(t, broker.Options{Embedded: e, Limits: broker.Limits{PerSubject: 3}})
+	b := connect(t, broker.Options{Embedded: e, Limits: broker.Limits{BodiesBytes: 1 << 20}})
+	require.EqualValues(t, 3, b.Limits().PerSubject)
+	s, err := b.JetStream().Stream(testContext(t), b.Streams().Write)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, s.CachedInfo().Config.MaxMsgsPerSubject)
+}
+
 func TestInstallationsShareABroker(t *testing.T) {
 	e := startEmbedded(t, broker.EmbeddedOptions{})
 	one := connect(t, broker.Options{Embedded: e, Namespace: "one"})

@@ -40,16 +40,32 @@ func (b *Broker) create(ctx context.Context) error {
 }
 
 func (b *Broker) createStream(ctx context.Context, config jetstream.StreamConfig) error {
-	_, err := b.js.CreateStream(ctx, config)
+	err := b.createOrAdopt(ctx, &config)
+	if err == nil && config.MaxMsgsPerSubject > 0 {
+		b.queueLimit.Store(config.MaxMsgsPerSubject)
+	}
+	return err
+}
+
+// createOrAdopt makes a stream what config says. What nobody told this program stays as
+// it is in a stream that is there, and is put into config.
+func (b *Broker) createOrAdopt(ctx context.Context, config *jetstream.StreamConfig) error {
+	_, err := b.js.CreateStream(ctx, *config)
 	if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return err
 	}
 	// It is there with other settings.
-	if config.Replicas, err = b.replicas(ctx, config.Name, config.Replicas); err != nil {
+	s, err := b.js.Stream(ctx, config.Name)
+	if err != nil {
 		return err
 	}
-	if _, err = b.js.CreateStream(ctx, config); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		_, err = b.js.UpdateStream(ctx, config)
+	there := s.CachedInfo().Config
+	config.Replicas = b.adopted(there)
+	if b.topology.limits.PerSubject == 0 {
+		config.MaxMsgsPerSubject = there.MaxMsgsPerSubject
+	}
+	if _, err = b.js.CreateStream(ctx, *config); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		_, err = b.js.UpdateStream(ctx, *config)
 	}
 	return err
 }
@@ -59,26 +75,24 @@ func (b *Broker) createBucket(ctx context.Context, config jetstream.KeyValueConf
 	if !errors.Is(err, jetstream.ErrBucketExists) {
 		return err
 	}
-	if config.Replicas, err = b.replicas(ctx, "KV_"+config.Bucket, config.Replicas); err != nil {
+	s, err := b.js.Stream(ctx, "KV_"+config.Bucket)
+	if err != nil {
 		return err
 	}
+	config.Replicas = b.adopted(s.CachedInfo().Config)
 	if _, err = b.js.CreateKeyValue(ctx, config); errors.Is(err, jetstream.ErrBucketExists) {
 		_, err = b.js.UpdateKeyValue(ctx, config)
 	}
 	return err
 }
 
-// replicas is how many a stream that is there shall have: a client that was not told
-// (the command line, usually) must not reduce those that the services run with.
-func (b *Broker) replicas(ctx context.Context, stream string, fallback int) (int, error) {
+// adopted is how many replicas a stream that is there shall have: a client that was not
+// told (the command line, usually) must not reduce those that the services run with.
+func (b *Broker) adopted(there jetstream.StreamConfig) int {
 	if b.topology.replicas > 0 {
-		return b.topology.replicas, nil
+		return b.topology.replicas
 	}
-	s, err := b.js.Stream(ctx, stream)
-	if err != nil {
-		return fallback, err
-	}
-	return s.CachedInfo().Config.Replicas, nil
+	return there.Replicas
 }
 
 // aloud is do that says in the log, once, why it has to be done again: whoever starts a

@@ -13,8 +13,10 @@ import (
 
 // Limits bounds the streams. The zero value of a field means its default.
 type Limits struct {
-	// PerSubject is how many messages a job may have waiting at a stage;
-	// publishers wait there. Default 16.
+	// PerSubject is how many messages a job may have at a stage, those being worked on
+	// included; publishers wait there. 0 leaves what there is as it is: programs with
+	// different needs share a broker. New streams then get 8, two for each of the four
+	// batches that a stage works on: more would only be further ahead of the slower database.
 	PerSubject int
 	// ChangesBytes and ChangesAge bound the logs of all feeds together; a job
 	// further behind reads its source again. Defaults 1 GiB and 24 hours.
@@ -43,13 +45,14 @@ const (
 
 	// duplicateWindow is how long the broker remembers message ids.
 	duplicateWindow = 2 * time.Minute
+	// defaultPerSubject is what a new stream gets for [Limits].PerSubject 0.
+	defaultPerSubject = 8
 	// markerTTL is how long the trace of an expired or deleted key stays, for
 	// watchers that were away.
 	markerTTL = time.Hour
 )
 
 func (l Limits) withDefaults() Limits {
-	l.PerSubject = orDefault(l.PerSubject, 16)
 	l.ChangesBytes = orDefault(l.ChangesBytes, gib)
 	l.ChangesAge = orDefault(l.ChangesAge, 24*time.Hour)
 	l.BodiesBytes = orDefault(l.BodiesBytes, gib)
@@ -155,7 +158,7 @@ func (t topology) queue(name string, subjects ...string) jetstream.StreamConfig 
 		Retention:            jetstream.WorkQueuePolicy,
 		Discard:              jetstream.DiscardNew,
 		DiscardNewPerSubject: true,
-		MaxMsgsPerSubject:    int64(t.limits.PerSubject),
+		MaxMsgsPerSubject:    int64(orDefault(t.limits.PerSubject, defaultPerSubject)),
 		Storage:              jetstream.FileStorage,
 		Replicas:             max(t.replicas, 1),
 		Duplicates:           duplicateWindow,
@@ -231,13 +234,17 @@ func (b *Broker) Streams() Streams { return b.topology.streams }
 func (b *Broker) Buckets() Buckets { return b.topology.buckets }
 
 // Limits are the limits in force.
-func (b *Broker) Limits() Limits { return b.topology.limits }
+func (b *Broker) Limits() Limits {
+	l := b.topology.limits
+	l.PerSubject = int(b.queueLimit.Load())
+	return l
+}
 
 // perSubject is how many messages a subject may hold; 0 when it is not bounded.
 func (b *Broker) perSubject(subject string) int {
 	switch b.topology.subjects.kind(subject) {
 	case "selected", "missing", "write", "replay":
-		return b.topology.limits.PerSubject
+		return int(b.queueLimit.Load())
 	}
 	return 0
 }

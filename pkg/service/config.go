@@ -34,6 +34,9 @@ type Config struct {
 	// Replicas of streams and buckets, for a broker that is a cluster (--replicas); 0
 	// leaves those that there are as they are and makes new ones with 1.
 	Replicas int
+	// PerSubject is how many batches of a job may be at a stage at once; 0 leaves what the
+	// broker has, or is [broker.Limits]' default.
+	PerSubject int
 	// Site that the program works at (--site, MILLRACE_SITE).
 	Site string
 	// SealKey encrypts the site's credentials in the broker: 32 bytes in base64
@@ -86,7 +89,7 @@ func (c *Config) brokerOptions() broker.Options {
 	return broker.Options{
 		URL: c.NATS, CredsFile: c.CredsFile,
 		TLS:       broker.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile},
-		Namespace: c.Namespace, Replicas: c.Replicas,
+		Namespace: c.Namespace, Replicas: c.Replicas, Limits: broker.Limits{PerSubject: c.PerSubject},
 	}
 }
 

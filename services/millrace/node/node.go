@@ -58,6 +58,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 			return nil, err
 		}
 	}
+	// One batch waits for each that is worked on, so that no worker does.
+	o.Config.PerSubject = 2 * o.PerJob
 	if n.Client, err = connect(ctx, o, n.embedded); err != nil {
 		return nil, errors.Join(err, n.closeBroker())
 	}

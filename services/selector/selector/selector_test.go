@@ -235,16 +235,16 @@ func TestBatchIsRoutedWithTheRosterThatItsReaderKnewOrANewerOne(t *testing.T) {
 
 func TestReplayOfATrimmedLogIsLostAndSaysSo(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string][]int{"at the front": {0, 1}, "in the middle": {3}, "at the end": {5}} {
+	for name, lose := range map[string][]int{"at the front": {0, 1}, "in the middle": {2}, "at the end": {3}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, entry("job", 1))
-			f.read(6)
+			f.read(4) // and again by the replay: the job has room for them all
 			batches := f.Messages(f.Broker().Streams().Changes, f.Broker().Subjects().Changes(feed))
 			for _, i := range lose {
 				f.Lose(f.Broker().Streams().Changes, batches[i].Sequence)
 			}
-			f.Send(f.Broker().Subjects().Replay("job"), &millracev1.Replay{Feed: feed, Job: "job", Run: 1, First: 2, Last: 6})
+			f.Send(f.Broker().Subjects().Replay("job"), &millracev1.Replay{Feed: feed, Job: "job", Run: 1, First: 2, Last: 4})
 			f.Run(selector.Name)
 			e := &millracev1.Event{}
 			f.Decode(f.AwaitMessages(f.Broker().Streams().Events, f.Broker().Subjects().Events("job"), 1)[0], e)
