@@ -34,7 +34,7 @@ var attachmentNames = []string{
 var contentTypes = []string{
 	"text/plain", "text/plain; charset=utf-8", "text/html;charset=ISO-8859-1", "application/json", "application/xml",
 	"application/octet-stream", "image/png", "IMAGE/PNG", "application/x-custom; a=\"b c\"", "x",
-	"text/caf\u00e9; name=\"\u65e5\u672c\"", `text/plain; name="a\"b"`, "text/plain\r\n\r\nContent-Length: 1", " text/plain", "text/plain ", "a b",
+	"text/caf\u00e9; name=\"\u65e5\u672c\"", `text/plain; name="a\"b"`, "text/plain\r\n\r\nContent-Length: 1", " text/plain", "text/plain ", "a b", "",
 }
 
 // inlineAttachments are documents whose attachments come with them.

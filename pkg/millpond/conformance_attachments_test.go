@@ -55,6 +55,18 @@ func TestInlineAttachments(t *testing.T) {
 	})
 }
 
+func TestAttachmentsKeepAnEmptyType(t *testing.T) {
+	eachPeer(t, func(t *testing.T, db *database) {
+		db.send("PUT", "/a", `{"_attachments":{"none":{"data":"aGVsbG8="},"empty":{"content_type":"","data":"aGVsbG8="}}}`).revOf(t)
+		stub := func(contentType string) string {
+			return `{"content_type":"` + contentType + `","revpos":1,"digest":"` + helloDigest + `","length":5,"stub":true}`
+		}
+		db.converse([]exchange{
+			{"GET", "/a", "", 200, `{"_id":"a","_rev":"1-HASH","_attachments":{"none":` + stub("application/octet-stream") + `,"empty":` + stub("") + `}}`},
+		})
+	})
+}
+
 func TestAttachmentsOfTheirOwn(t *testing.T) {
 	eachPeer(t, func(t *testing.T, db *database) {
 		first := db.send("PUT", "/a/f", "hello", "Content-Type", plain).revOf(t)

@@ -230,7 +230,7 @@ func takeAttachments(doc *incoming, v jsontext.Value) error {
 	}
 	doc.atts = nil
 	return eachMember(v, all, func(m member) error {
-		att := incomingAtt{}
+		att := incomingAtt{ContentType: "application/octet-stream"} // if it has none; an empty one is kept
 		if m.value.Kind() != '{' || json.Unmarshal(m.value, &att, scanOptions) != nil {
 			return badRequest("Invalid attachment data for " + m.name)
 		}
@@ -242,9 +242,6 @@ func takeAttachments(doc *incoming, v jsontext.Value) error {
 			if other.Name == att.Name {
 				return badRequest("Duplicate attachments")
 			}
-		}
-		if att.ContentType == "" {
-			att.ContentType = "application/octet-stream"
 		}
 		doc.atts = append(doc.atts, att)
 		return nil
