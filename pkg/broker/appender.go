@@ -149,7 +149,8 @@ func (a *Appender) run() {
 			select {
 			case <-a.queued:
 			case <-a.life.Done():
-				return // nothing is queued
+				a.failAll() // something may have been queued at the same moment
+				return
 			}
 			continue
 		}

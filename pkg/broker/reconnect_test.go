@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -31,4 +32,44 @@ func TestReconnectingLosesNoDelivery(t *testing.T) {
 			m.Ack()
 		}
 	}
+}
+
+func TestSubscriberIsClosedWhileItWaitsForTheBroker(t *testing.T) {
+	e, err := broker.StartEmbedded(testContext(t), broker.EmbeddedOptions{DataDir: t.TempDir()})
+	require.NoError(t, err)
+	b := connect(t, broker.Options{Embedded: e})
+	s, err := broker.NewSubscriber(b, broker.SubscriberOptions{Durable: "stage"})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	await(t, "the loss is noticed", func() bool { return !b.Status().Connected })
+	subscribing := make(chan error, 1)
+	begun := startedContext{Context: testContext(t), started: make(chan struct{}, 1)}
+	go func() {
+		_, err := s.Subscribe(begun, b.Subjects().Write("default", "job"))
+		subscribing <- err
+	}()
+	<-begun.started
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		require.NoError(t, err)
+	case <-testContext(t).Done():
+		t.Fatal("Close waits for Subscribe, which waits for the broker")
+	}
+	require.ErrorIs(t, <-subscribing, broker.ErrClosed)
+}
+
+// startedContext says when somebody begins to wait for its end.
+type startedContext struct {
+	context.Context
+	started chan struct{}
+}
+
+func (c startedContext) Done() <-chan struct{} {
+	select {
+	case c.started <- struct{}{}:
+	default:
+	}
+	return c.Context.Done()
 }

@@ -147,13 +147,20 @@ func NewSubscriber(b *Broker, o SubscriberOptions) (*Subscriber, error) {
 // within DrainTimeout of that is given up: its context ends and the broker
 // delivers it again.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	// Not under the lock: while the broker is away this takes long, and Close must end it.
+	creating, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.closing, cancel)()
+	sub := newSubscription(ctx, s, topic)
+	err := sub.ensureConsumer(creating)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, fmt.Errorf("subscribe to %s: %w", topic, ErrClosed)
+		err = ErrClosed
 	}
-	sub := newSubscription(ctx, s, topic)
-	if err := sub.ensureConsumer(ctx); err != nil {
+	if err != nil {
+		sub.stop()
+		sub.abandon()
 		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
 	}
 	s.subscriptions.Add(1)
