@@ -69,7 +69,7 @@ func (r *recreation) run(t *testing.T) {
 	r.source.create(t, r.name)
 	r.target.create(t, r.name)
 	r.fill(t, 1200, seed)
-	r.target.slow(t, chaosproxy.BulkDocs, 50*time.Millisecond)
+	r.target.slow(t, chaosproxy.BulkDocs, 200*time.Millisecond) // so that half a run is left after the first checkpoint
 	half := r.target.nth(chaosproxy.BulkDocs, r.name, 15)
 	args := r.args("--retries", "0")
 	if r.kind != "once" {

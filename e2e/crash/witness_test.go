@@ -17,7 +17,7 @@ import (
 // way to tell that something was not copied again.
 type witness struct {
 	next http.Handler
-	// answering is held by every request but feeds, which have no end.
+	// answering is held by every request; by feeds, which have no end, until they begin to answer.
 	answering sync.RWMutex
 
 	mu        sync.Mutex
@@ -60,9 +60,11 @@ func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	kind := chaosproxy.Classify(r)
 	database, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	w.announce(kind, database)
-	if kind != chaosproxy.Changes {
-		w.answering.RLock()
-		defer w.answering.RUnlock()
+	w.answering.RLock()
+	answered := sync.OnceFunc(w.answering.RUnlock)
+	defer answered()
+	if kind == chaosproxy.Changes {
+		rw = &beginning{ResponseWriter: rw, begun: answered}
 	}
 	switch {
 	case feedOf(r):
@@ -162,7 +164,7 @@ func (w *witness) announce(kind chaosproxy.Endpoint, database string) {
 	}
 }
 
-// between does something while no request is under way, except for feeds.
+// between does something while no request is under way, except for feeds that have begun.
 func (w *witness) between(do func()) {
 	w.answering.Lock()
 	defer w.answering.Unlock()
@@ -230,6 +232,33 @@ func (s *statusWriter) WriteHeader(code int) {
 
 // Unwrap lets http.ResponseController reach the real writer.
 func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// beginning is an answer that tells when it begins.
+type beginning struct {
+	http.ResponseWriter
+	begun func()
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (b *beginning) WriteHeader(code int) {
+	b.begun()
+	b.ResponseWriter.WriteHeader(code)
+}
+
+// Write implements http.ResponseWriter.
+func (b *beginning) Write(p []byte) (int, error) {
+	b.begun()
+	return b.ResponseWriter.Write(p)
+}
+
+// FlushError is what http.ResponseController flushes by.
+func (b *beginning) FlushError() error {
+	b.begun()
+	return http.NewResponseController(b.ResponseWriter).Flush()
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (b *beginning) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 
 // String is for a test's log.
 func (l leaf) String() string { return fmt.Sprintf("%s %s", l.id, l.rev) }
