@@ -54,6 +54,31 @@ func TestRealCouchDBRefusesByItsValidationFunction(t *testing.T) {
 	}
 }
 
+// Validation functions are programs: they fail, and throw what nobody expects. Documents
+// with attachments are written alone, and answered otherwise.
+func TestRealCouchDBsBrokenValidationFunctionStopsNothing(t *testing.T) {
+	for _, server := range peer.OfKind(t, peer.CouchDB) {
+		s := between(t, peer.Pair{Source: server, Target: server})
+		for _, kind := range []string{"plain", "text"} {
+			for _, does := range []string{"fails", "throws-text", "throws-object", "forbids-with-object", "accepts"} {
+				attached := ""
+				if kind == "text" {
+					attached = `"_attachments":{"text":{"content_type":"text/plain","data":"d2hlZWw="}}`
+				}
+				put(t, s.source, "/"+kind+"-"+does, `{`+attached+`}`)
+			}
+		}
+		put(t, s.target, "/_design/broken", `{"validate_doc_update":"function (doc) {`+
+			` if (/-fails/.test(doc._id)) { doc.a.b.c; }`+
+			` if (/-throws-text/.test(doc._id)) { throw 'text'; }`+
+			` if (/-throws-object/.test(doc._id)) { throw({no: 'refusal'}); }`+
+			` if (/-forbids-with-object/.test(doc._id)) { throw({forbidden: {why: 1}}); } }"}`)
+		if summary := s.replicate().Exited(program.ExitRejected); summary.DocWriteFailures != 8 || summary.DocsWritten != 2 {
+			t.Errorf("summary: %+v", summary)
+		}
+	}
+}
+
 func TestReplicationThatCannotBeginFailsAtOnceInCouchDBsWords(t *testing.T) {
 	eachPair(t, func(s scenario) {
 		wrongPassword := func(address string) string {

@@ -282,3 +282,21 @@ func BenchmarkBulkDocs(b *testing.B) {
 		}
 	}
 }
+
+func TestReasonsMayBeAnyJSON(t *testing.T) {
+	db := serve(t, status(201, `[{"id":"a","rev":"1-x","error":"forbidden","reason":{"why":1}},{"id":"b","error":"unauthorized","reason":null},{"id":"c","error":7}]`))
+	results, err := db.BulkDocs(context.Background(), [][]byte{[]byte(`{}`)}, BulkDocsOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []DocResult{
+		{ID: "a", Rev: "1-x", Err: "forbidden", Reason: `{"why":1}`}, {ID: "b", Err: "unauthorized"}, {ID: "c", Err: "7"},
+	}, results)
+	require.Equal(t, PerDocument, Classify(results[0].Failure()))
+
+	got, err := serve(t, status(200, `{"results":[{"id":"a","docs":[{"error":{"id":"a","rev":"1-x","error":"not_found","reason":["x"]}}]}]}`)).
+		BulkGet(context.Background(), []BulkGetRequest{{ID: "a"}}, BulkGetOptions{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, got.Close()) }()
+	item, err := got.Next()
+	require.NoError(t, err)
+	require.Equal(t, &DocError{ID: "a", Rev: "1-x", Err: "not_found", Reason: `["x"]`}, item.Err)
+}

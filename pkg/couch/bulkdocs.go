@@ -3,6 +3,7 @@ package couch
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -23,6 +24,19 @@ type DocResult struct {
 	Rev    string `json:"rev"`
 	Err    string `json:"error"` // empty if it was written
 	Reason string `json:"reason"`
+}
+
+// UnmarshalJSON takes any reason: validation functions may throw what they like.
+func (r *DocResult) UnmarshalJSON(b []byte) error {
+	var said struct {
+		ID     string          `json:"id"`
+		Rev    string          `json:"rev"`
+		Error  json.RawMessage `json:"error"`
+		Reason json.RawMessage `json:"reason"`
+	}
+	err := json.Unmarshal(b, &said)
+	*r = DocResult{ID: said.ID, Rev: said.Rev, Err: plainText(said.Error), Reason: plainText(said.Reason)}
+	return err
 }
 
 // Failure is the refusal as an error for [Classify], nil if the document was written.

@@ -52,11 +52,11 @@ func Classify(err error) Class {
 	if !errors.As(err, &answer) {
 		return Transient // the network, or the other end's process
 	}
-	if transientStatus(answer.Status) {
-		return Transient
-	}
-	if answer.blamesDocument() {
+	switch {
+	case answer.blamesDocument():
 		return PerDocument
+	case transientStatus(answer.Status):
+		return Transient
 	}
 	return Permanent
 }
@@ -98,8 +98,21 @@ func (e *HTTPError) blamesSingle() bool {
 	case http.StatusBadRequest, http.StatusPreconditionFailed,
 		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
 		return true
+	case http.StatusInternalServerError:
+		return e.brokeValidation()
 	}
 	return false
+}
+
+// brokeValidation reports whether a validation function failed at the document, or threw
+// what is no refusal. CouchDB answers in the function's own words, and 500 where the
+// document was alone: TypeError, unknown_error, compilation_error. The same will come of it
+// the next time. What goes wrong in CouchDB itself has a `ref`.
+func (e *HTTPError) brokeValidation() bool {
+	if e.crashed || strings.Contains(e.Err, " ") { // a space is in the status' text only
+		return false
+	}
+	return e.Err == "unknown_error" || e.Err == "compilation_error" || strings.HasSuffix(e.Err, "Error")
 }
 
 // deniesAccess reports whether the reason is one with which CouchDB refuses a user,

@@ -33,6 +33,9 @@ type HTTPError struct {
 
 	// documents says that the request wrote documents, so that one of them may be what is refused.
 	documents written
+	// crashed says that the server gave the error a `ref`, as CouchDB does with what went
+	// wrong in its own code.
+	crashed bool
 }
 
 // written says what a request writes.
@@ -95,6 +98,14 @@ type DocError struct {
 	Reason string `json:"reason"`
 }
 
+// UnmarshalJSON takes any reason: validation functions may throw what they like.
+func (e *DocError) UnmarshalJSON(b []byte) error {
+	var r DocResult
+	err := r.UnmarshalJSON(b)
+	*e = DocError{ID: r.ID, Rev: r.Rev, Err: r.Err, Reason: r.Reason}
+	return err
+}
+
 func (e *DocError) Error() string {
 	return fmt.Sprintf("document %q rev %q: %s: %s", e.ID, e.Rev, e.Err, e.Reason)
 }
@@ -136,9 +147,10 @@ func newHTTPError(req *request, resp *http.Response) *HTTPError {
 	var said struct {
 		Error  json.RawMessage `json:"error"`
 		Reason json.RawMessage `json:"reason"`
+		Ref    json.RawMessage `json:"ref"`
 	}
 	if json.Unmarshal(body, &said) == nil {
-		e.Err, e.Reason = plainText(said.Error), plainText(said.Reason)
+		e.Err, e.Reason, e.crashed = plainText(said.Error), plainText(said.Reason), said.Ref != nil
 	}
 	if e.Err == "" {
 		e.Err = http.StatusText(resp.StatusCode)

@@ -416,6 +416,25 @@ func TestClassify(t *testing.T) {
 		err := fmt.Errorf("wrapped: %w", &HTTPError{Status: test.status, Reason: test.reason, documents: test.documents})
 		require.Equal(t, test.want, Classify(err), "%+v", test)
 	}
+	for _, test := range []struct {
+		word      string
+		crashed   bool
+		documents written
+		want      Class
+	}{
+		{word: "TypeError", documents: writesDocument, want: PerDocument},
+		{word: "unknown_error", documents: writesDocument, want: PerDocument},
+		{word: "compilation_error", documents: writesDocument, want: PerDocument},
+		{word: "unknown_error", crashed: true, documents: writesDocument, want: Transient},
+		{word: "internal_server_error", documents: writesDocument, want: Transient},
+		{word: "Internal Server Error", documents: writesDocument, want: Transient},
+		{word: "timeout", documents: writesDocument, want: Transient},
+		{word: "unknown_error", documents: writesDocuments, want: Transient},
+		{word: "TypeError", want: Transient},
+	} {
+		err := &HTTPError{Status: 500, Err: test.word, crashed: test.crashed, documents: test.documents}
+		require.Equal(t, test.want, Classify(err), "%+v", test)
+	}
 	require.Equal(t, PerDocument, Classify(DocResult{Err: "forbidden"}.Failure()))
 	require.Equal(t, Transient, Classify(DocResult{Err: "internal_server_error"}.Failure()))
 	require.NoError(t, DocResult{}.Failure())
