@@ -102,7 +102,7 @@ type DocError struct {
 func (e *DocError) UnmarshalJSON(b []byte) error {
 	var r DocResult
 	err := r.UnmarshalJSON(b)
-	*e = DocError{ID: r.ID, Rev: r.Rev, Err: r.Err, Reason: r.Reason}
+	*e = DocError(r)
 	return err
 }
 
