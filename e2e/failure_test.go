@@ -54,6 +54,26 @@ func TestRealCouchDBRefusesByItsValidationFunction(t *testing.T) {
 	}
 }
 
+func TestRealCouchDBsPartitionedTargetTakesWhatHasAPartition(t *testing.T) {
+	for _, server := range peer.OfKind(t, peer.CouchDB) {
+		s := between(t, peer.Pair{Source: server, Target: server})
+		s.target = server.AbsentDB(t)
+		s.deleteAfterwards(s.target)
+		put(t, s.target, "?partitioned=true", "")
+		for i := range 10 {
+			put(t, s.source, fmt.Sprintf("/fits:%d", i), `{}`)
+			put(t, s.source, fmt.Sprintf("/not-%d", i), `{"_attachments":{"text":{"content_type":"text/plain","data":"d2hlZWw="}}}`)
+			put(t, s.source, fmt.Sprintf("/neither-%d", i), `{}`)
+		}
+		if summary := s.replicate().Exited(program.ExitRejected); summary.DocWriteFailures != 20 || summary.DocsWritten != 10 {
+			t.Errorf("summary: %+v", summary)
+		}
+		o := compare.For(s.pair)
+		o.Wanted = func(id string) bool { return strings.HasPrefix(id, "fits:") }
+		compare.Require(t, s.source, s.target, o)
+	}
+}
+
 // Validation functions are programs: they fail, and throw what nobody expects. Documents
 // with attachments are written alone, and answered otherwise.
 func TestRealCouchDBsBrokenValidationFunctionStopsNothing(t *testing.T) {

@@ -4,7 +4,9 @@ package revsdiff
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -81,6 +83,10 @@ func (svc *Service) missing(ctx context.Context, job *millracev1.Job, b *millrac
 		return nil, nil, err
 	}
 	answer, err := db.RevsDiff(ctx, question(b.Rows))
+	if refusesToSay(err) {
+		counters.MissingFound = uint64(revs)
+		return everything(b.Rows), counters, nil
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -94,6 +100,16 @@ func (svc *Service) missing(ctx context.Context, job *millracev1.Job, b *millrac
 	}
 	skip.learn(time.Now(), revs, orphans)
 	return docs, counters, nil
+}
+
+// refusesToSay reports whether the target refused the question as a whole, for one of the
+// documents in it or for its size: a partitioned database is not asked about ids without a
+// partition. Which document it is shows when they are written: the bulk-writer takes refused requests
+// apart, and rejects that one alone.
+func refusesToSay(err error) bool {
+	var answer *couch.HTTPError
+	return errors.As(err, &answer) &&
+		(answer.Status == http.StatusBadRequest || answer.Status == http.StatusRequestEntityTooLarge)
 }
 
 func question(rows []*millracev1.Row) []couch.IDRevs {

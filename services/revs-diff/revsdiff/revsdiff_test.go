@@ -68,3 +68,21 @@ func TestTargetThatDoesNotAnswerCrashesTheRun(t *testing.T) {
 	p.Finish(job.Id)
 	databasetest.SameLeaves(t, source, target)
 }
+
+// One document that the target cannot be asked about costs the others nothing but that they
+// are read and written again.
+func TestTargetThatRefusesTheQuestionIsTakenToLackEverything(t *testing.T) {
+	for _, status := range []int{400, 413} {
+		source, target := databasetest.New(t, millpond.Options{}), databasetest.New(t, millpond.Options{})
+		source.Fill(t, 0, 3)
+		target.Server.Inject(millpond.Fault{
+			Match: millpond.Matching("", "/_revs_diff"), Status: status, Body: `{"error":"illegal_docid","reason":"Doc id must be of form partition:id"}`,
+		})
+		p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.All()})
+		done := p.Finish(p.Submit(source, target, "").Id)
+		if c := done.Totals; c.MissingChecked != 3 || c.MissingFound != 3 || c.DocsWritten != 3 {
+			t.Errorf("%d: counted %v", status, c)
+		}
+		databasetest.SameLeaves(t, source, target)
+	}
+}
