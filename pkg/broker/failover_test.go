@@ -99,15 +99,20 @@ type work struct {
 func startWork(t *testing.T, b *broker.Broker) *work {
 	t.Helper()
 	w := &work{b: b, stop: make(chan struct{}), handled: map[string]int{}}
+	// Longer than one wait: there are several, and elections take their time.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
+	t.Cleanup(cancel)
 	w.publish = newPublisher(t, b, broker.PublisherOptions{})
 	var err error
-	w.lease, err = b.AcquireLease(testContext(t), "feed", "me", 10*time.Second)
+	w.lease, err = b.AcquireLease(ctx, "feed", "me", 10*time.Second)
 	require.NoError(t, err)
 	w.appender = newAppender(t, b, "f", w.lease.Revision())
 	w.reader = follow(t, b, b.Streams().Changes, b.Subjects().Changes("f"), 0, broker.LogOptions{})
-	messages, stage := subscribe(t, b, b.Subjects().Write("default", broker.Any), broker.SubscriberOptions{AckWait: 2 * time.Second})
-	w.stage = stage
-	ctx := testContext(t)
+	w.stage, err = broker.NewSubscriber(b, broker.SubscriberOptions{Durable: "stage", AckWait: 2 * time.Second})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.stage.Close()) })
+	messages, err := w.stage.Subscribe(ctx, b.Subjects().Write("default", broker.Any))
+	require.NoError(t, err)
 	for _, part := range []func(context.Context) error{w.publishBodies, w.append, w.read, w.send, w.writeKey} {
 		w.all.Go(func() {
 			if err := part(ctx); err != nil {
