@@ -51,8 +51,8 @@ func receive(t *testing.T, messages <-chan *message.Message) *message.Message {
 // The slow job's handlers never finish until every message of the others has
 // been handled: if it cost them anything, this would not end.
 func TestOneSlowJobAmongFiftyCostsTheOthersNothing(t *testing.T) {
-	b := newBroker(t, broker.Limits{})
 	const jobs, each = 50, 12
+	b := newBroker(t, broker.Limits{PerSubject: each}) // nobody consumes until all is sent
 	p := newPublisher(t, b, broker.PublisherOptions{})
 	for i := range each { // the slow job's come first
 		for job := range jobs {
