@@ -268,6 +268,28 @@ func TestRevisionThatVanishedIsRecordedAndTheOthersGoOn(t *testing.T) {
 	}
 }
 
+// Of a database that was made again every revision has vanished: a wait for each would
+// take an hour.
+func TestRevisionsThatVanishedAreWaitedForTogether(t *testing.T) {
+	var asked []string
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/db"), "/")
+		if id == "" {
+			io.WriteString(w, `{"db_name":"db"}`) //nolint:errcheck // a test server
+			return
+		}
+		asked = append(asked, id)
+		w.WriteHeader(http.StatusNotFound)
+		io.WriteString(w, `{"error":"not_found","reason":"missing"}`) //nolint:errcheck // a test server
+	}))
+	t.Cleanup(front.Close)
+	got := get(t, open(t, front.URL+"/db"), missing("a 1-aaaa", "b 1-aaaa", "c 1-aaaa"), func(f *fetch) { f.singly = true })
+	expect(t, "requests", asked, "a", "b", "c", "a", "b", "c")
+	if len(got.rejected) != 3 {
+		t.Errorf("rejected %v", got.rejected)
+	}
+}
+
 // Its revisions come again with it: they have not vanished (invariant 1).
 func TestSourceThatIsDeletedIsNoSourceWhoseRevisionsVanished(t *testing.T) {
 	for name, singly := range map[string]bool{"in one request": false, "one by one": true} {

@@ -15,29 +15,39 @@ import (
 // encoding. It is the way for documents that no other way keeps as they are, and
 // for what _bulk_get did not find.
 func (f *fetch) each(ctx context.Context, wants []want) error {
+	missing, err := f.pass(ctx, wants)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	// A shard may not have got them yet, or they were compacted or purged away: one wait for
+	// all of them, since a database that was made again lacks every one.
+	if err := sleep(ctx, f.retryDelay); err != nil {
+		return err
+	}
+	if missing, err = f.pass(ctx, missing); err != nil {
+		return err
+	}
+	for _, w := range missing {
+		f.packer.reject(&millracev1.Rejection{
+			Id: w.id, Rev: w.rev, Status: http.StatusNotFound, Error: "not_found",
+			Reason: "the source listed the revision and has it no more", Attempts: missingRetries + 1,
+		})
+	}
+	return nil
+}
+
+// pass asks for each document once and returns those that the source does not find.
+func (f *fetch) pass(ctx context.Context, wants []want) (missing []want, err error) {
 	for _, w := range wants {
 		found, err := f.one(ctx, w)
 		if err != nil {
-			return err
-		}
-		if found {
-			continue
-		}
-		// A shard may not have got it yet, or it was compacted or purged away.
-		if err := sleep(ctx, f.retryDelay); err != nil {
-			return err
-		}
-		if found, err = f.one(ctx, w); err != nil {
-			return err
+			return nil, err
 		}
 		if !found {
-			f.packer.reject(&millracev1.Rejection{
-				Id: w.id, Rev: w.rev, Status: http.StatusNotFound, Error: "not_found",
-				Reason: "the source listed the revision and has it no more", Attempts: missingRetries + 1,
-			})
+			missing = append(missing, w)
 		}
 	}
-	return nil
+	return missing, nil
 }
 
 // one asks for one revision, or the leaves that descend from it, and packs what
