@@ -37,6 +37,13 @@ func (s Subjects) Selected(site, job string) string { return s.build("selected",
 // Missing carries what a job's target lacks, to the doc-fetcher at site.
 func (s Subjects) Missing(site, job string) string { return s.build("missing", site, job) }
 
+// Again carries what has to be fetched once more, to the doc-fetcher at site. It has room
+// of its own: Missing is full while the doc-fetcher waits for room in Write, which the
+// bulk-writer can only make by asking again.
+func (s Subjects) Again(site, job string) string {
+	return s.build("missing", site, Token("again."+job))
+}
+
 // Write carries references to documents, to the bulk-writer at site.
 func (s Subjects) Write(site, job string) string { return s.build("write", site, job) }
 

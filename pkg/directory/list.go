@@ -42,7 +42,7 @@ func (j *Jobs) ForgetAt(ctx context.Context, id string, revision uint64) error {
 
 // list returns everything in the bucket.
 func (t *table[M, P]) list(ctx context.Context) ([]Listed[M], error) {
-	ctx, end, err := t.session(ctx)
+	ctx, end, err := t.broker.Session(ctx)
 	if err != nil {
 		return nil, err
 	}

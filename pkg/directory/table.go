@@ -39,10 +39,9 @@ type message[M any] interface {
 // table is a bucket's keys with a prefix, typed. Its messages are shared: they
 // must not be changed.
 type table[M any, P message[M]] struct {
-	bucket  jetstream.KeyValue
-	prefix  string
-	session func(context.Context) (context.Context, context.CancelFunc, error) // see broker.Broker.Session
-	broker  *broker.Broker
+	bucket jetstream.KeyValue
+	prefix string
+	broker *broker.Broker
 
 	mu   sync.RWMutex
 	rows map[string]row[P]
@@ -54,7 +53,7 @@ type row[P any] struct {
 }
 
 func newTable[M any, P message[M]](b *broker.Broker, bucket jetstream.KeyValue, prefix string) *table[M, P] {
-	return &table[M, P]{bucket: bucket, prefix: prefix, session: b.Session, broker: b, rows: map[string]row[P]{}}
+	return &table[M, P]{bucket: bucket, prefix: prefix, broker: b, rows: map[string]row[P]{}}
 }
 
 func (t *table[M, P]) key(id string) string { return t.prefix + id }
@@ -67,7 +66,7 @@ func (t *table[M, P]) watch(ctx context.Context, changed func(id string, value P
 	}
 	told := map[string]uint64{} // revisions that changed knows of
 	for first := true; ; first = false {
-		session, end, err := t.session(ctx)
+		session, end, err := t.broker.Session(ctx)
 		if err != nil {
 			return unlessOver(ctx, err)
 		}

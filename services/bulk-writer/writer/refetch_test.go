@@ -84,6 +84,24 @@ func TestBodiesThatAreGoneAreFetchedAgain(t *testing.T) {
 	testBodiesLost(t, func(p *pipelinetest.Pipeline) { p.Purge(p.Broker().Streams().Bodies) })
 }
 
+// A slow target: its queues are full to the source when the bodies expire. Each part that is to
+// be written has to be asked for again, and whoever fetches it waits for room where it is written.
+func TestBodiesThatAreGoneWhileAllQueuesAreFullAreFetchedAgain(t *testing.T) {
+	t.Parallel()
+	source, target := databasetest.New(t, millpond.Options{}), databasetest.New(t, millpond.Options{})
+	const docs = 200
+	source.Fill(t, 0, docs)
+	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.Without(writer.Name)})
+	job := p.Submit(source, target, `,"worker_batch_size":5`)
+	full, streams := p.Broker().Limits().PerSubject, p.Broker().Streams()
+	p.AwaitMessages(streams.Write, ">", full)
+	p.AwaitMessages(streams.Missing, ">", full)
+	p.Purge(streams.Bodies)
+	p.Run(writer.Name)
+	checkCounters(t, p.Finish(job.Id), docs)
+	databasetest.SameLeaves(t, source, target)
+}
+
 // The broker's disk was lost: sequences begin anew, and somebody else's bytes stand there.
 func TestBodiesOfOthersAreNotTakenForThePartsOwn(t *testing.T) {
 	testBodiesLost(t, func(p *pipelinetest.Pipeline) {

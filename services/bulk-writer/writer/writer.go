@@ -127,7 +127,7 @@ func (svc *Service) refetch(ctx context.Context, job *millracev1.Job, b *millrac
 		again = "full"
 	}
 	id := fmt.Sprintf("%s.%s.%d", stage.PartID(b.Position, b.Part), again, stage.Sequence(ctx))
-	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Missing(job.SourceSite, job.Id), id, out)
+	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Again(job.SourceSite, job.Id), id, out)
 }
 
 // done records what was rejected and then that the part is done.

@@ -110,6 +110,7 @@ func (r *run) clear(ctx context.Context) error {
 	for _, of := range []struct{ stream, subject string }{
 		{n.Selected, s.Selected(r.job.TargetSite, job)},
 		{n.Missing, s.Missing(r.job.SourceSite, job)},
+		{n.Missing, s.Again(r.job.SourceSite, job)},
 		{n.Write, s.Write(r.job.TargetSite, job)},
 		{n.Replay, s.Replay(job)},
 		{n.Done, s.Done(job)},
