@@ -15,6 +15,15 @@ import (
 // round trip of silence.
 const lanesPerSubscription = 2
 
+// lanes is how many pull. The broker deals messages to waiting requests in turn, so
+// that two lanes may hand over two messages of a subject the wrong way round.
+func (s *subscription) lanes() int {
+	if s.o.PerSubject == 1 {
+		return 1
+	}
+	return lanesPerSubscription
+}
+
 // lane pulls messages for as long as there is room, and begins anew whenever
 // something is wrong with the connection or the consumer.
 func (s *subscription) lane() {
@@ -82,7 +91,7 @@ func (s *subscription) reserve(ctx context.Context) int {
 		// Small requests are costly, but the last lane asks for whatever there
 		// is: slow subjects may keep the rest for long.
 		if room > 0 && (s.promised == 0 || room >= capacity/4) {
-			n := min(room, (capacity+1)/lanesPerSubscription)
+			n := min(room, (capacity+1)/s.lanes())
 			s.promised += n
 			s.mu.Unlock()
 			return n
@@ -113,7 +122,7 @@ func (s *subscription) takeUnasked(m *nats.Msg) {
 
 // pullBytes is one lane's part of the bound. A single message always fits.
 func (s *subscription) pullBytes() int {
-	return max(s.o.PullMaxBytes/lanesPerSubscription, 2*int(s.b.conn.MaxPayload()))
+	return max(s.o.PullMaxBytes/s.lanes(), 2*int(s.b.conn.MaxPayload()))
 }
 
 // ensureConsumer creates the durable consumer, or makes it what the options say.

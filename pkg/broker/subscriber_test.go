@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +110,21 @@ func TestMessageBeingHandledIsNotDeliveredAgain(t *testing.T) {
 	require.Equal(t, "queued behind it", string(next.Payload))
 	require.Equal(t, "1", next.Metadata.Get(broker.MetaDelivered))
 	next.Ack()
+}
+
+func TestMessagesOfASubjectComeInOrderWhenOneIsHandledAtOnce(t *testing.T) {
+	b := newBroker(t, broker.Limits{PerSubject: 500})
+	subject := b.Subjects().Write("default", "job")
+	messages, _ := subscribe(t, b, b.Subjects().Write("default", broker.Any), broker.SubscriberOptions{PerSubject: 1})
+	p := newPublisher(t, b, broker.PublisherOptions{})
+	for i := range 500 {
+		require.NoError(t, p.Publish(subject, message.NewMessage(strconv.Itoa(i), []byte(strconv.Itoa(i)))))
+	}
+	for i := range 500 {
+		m := receive(t, messages)
+		require.Equal(t, strconv.Itoa(i), string(m.Payload))
+		m.Ack()
+	}
 }
 
 func TestDeliverySaysWhereAMessageComesFrom(t *testing.T) {

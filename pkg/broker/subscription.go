@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// subscription is one Subscribe: two lanes pull, one dispatcher deals, each
+// subscription is one Subscribe: lanes pull, one dispatcher deals, each
 // message that is dealt has a goroutine, and a keeper tells the broker that what
 // is held is being worked on.
 type subscription struct {
@@ -67,7 +67,7 @@ func (s *subscription) run() {
 	defer context.AfterFunc(s.s.closing, s.stop)()
 
 	var lanes, keeper, handlers sync.WaitGroup
-	for range lanesPerSubscription {
+	for range s.lanes() {
 		lanes.Go(s.lane)
 	}
 	keeper.Go(s.keep)
