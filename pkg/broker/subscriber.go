@@ -48,7 +48,7 @@ type SubscriberOptions struct {
 	InFlight int
 	// PerSubject is how many of one subject are handled at once. Default 4,
 	// never above InFlight. With 1, a subject's messages are handled in order,
-	// except those that are handled again.
+	// except those that come again: they were refused, or found no room here.
 	PerSubject int
 	// QueuePerSubject is how many messages of one subject wait here beside those
 	// being handled; more are put back with a delay. By default as many as a

@@ -113,14 +113,14 @@ func TestMessageBeingHandledIsNotDeliveredAgain(t *testing.T) {
 }
 
 func TestMessagesOfASubjectComeInOrderWhenOneIsHandledAtOnce(t *testing.T) {
-	b := newBroker(t, broker.Limits{PerSubject: 500})
+	b := newBroker(t, broker.Limits{PerSubject: 200})
 	subject := b.Subjects().Write("default", "job")
 	messages, _ := subscribe(t, b, b.Subjects().Write("default", broker.Any), broker.SubscriberOptions{PerSubject: 1})
 	p := newPublisher(t, b, broker.PublisherOptions{})
-	for i := range 500 {
+	for i := range 200 {
 		require.NoError(t, p.Publish(subject, message.NewMessage(strconv.Itoa(i), []byte(strconv.Itoa(i)))))
 	}
-	for i := range 500 {
+	for i := range 200 {
 		m := receive(t, messages)
 		require.Equal(t, strconv.Itoa(i), string(m.Payload))
 		m.Ack()
