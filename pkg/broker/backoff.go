@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"millrace/pkg/pause"
 )
 
 // retryPause spaces attempts: longer each time, up to a limit, and jittered so
@@ -22,20 +24,8 @@ func newBackoff(first, limit time.Duration) *retryPause {
 
 // wait pauses before the next attempt; the error is ctx's.
 func (r *retryPause) wait(ctx context.Context) error {
-	return pause(ctx, r.policy.NextBackOff())
+	return pause.For(ctx, r.policy.NextBackOff())
 }
 
 // reset starts over with the shortest pause.
 func (r *retryPause) reset() { r.policy.Reset() }
-
-// pause waits for d or for the end of ctx, whose error it returns.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

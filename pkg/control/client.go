@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/pause"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -54,7 +55,7 @@ func (c *Client) Do(ctx context.Context, side Side, site string, req *millracev1
 			!errors.Is(err, nats.ErrDisconnected) && !errors.Is(err, nats.ErrConnectionReconnecting):
 			return nil, fmt.Errorf("ask the %s side at site %s: %w", side, site, err)
 		}
-		if err := wait(ctx, askAgain); err != nil {
+		if err := pause.For(ctx, askAgain); err != nil {
 			return nil, fmt.Errorf("ask the %s side at site %s: no service there: %w", side, site, err)
 		}
 	}
@@ -92,15 +93,4 @@ func next(ctx context.Context, answers *nats.Subscription) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	return answers.NextMsgWithContext(ctx)
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

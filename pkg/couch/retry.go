@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"millrace/pkg/pause"
 )
 
 // throttleLimit bounds the time that a request spends in waits that a 429 asked for. CouchDB's
@@ -33,7 +35,7 @@ func (db *DB) retry(ctx context.Context, r *request, try func(ctx context.Contex
 			return err
 		}
 		r.announce = r.announce || brokeWhileSending(r, err)
-		if err := sleep(ctx, min(wait, maxWait)); err != nil {
+		if err := pause.For(ctx, min(wait, maxWait)); err != nil {
 			return &RequestError{Method: r.method, URL: r.url.String(), Err: err}
 		}
 		if db.opts.Repeating != nil {
@@ -99,15 +101,4 @@ func (db *DB) backOff() *backoff.ExponentialBackOff {
 	b.MaxInterval = maxWait
 	b.RandomizationFactor = 0.1 // jobs that failed together do not return together
 	return b
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/pause"
 )
 
 // ErrUnknown is wrapped by the errors for a key that is not in the bucket.
@@ -82,7 +83,7 @@ func (t *table[M, P]) watch(ctx context.Context, changed func(id string, value P
 			return fmt.Errorf("watch bucket %s: %w", t.bucket.Bucket(), err)
 		}
 		// A broker that has just come back may not serve the bucket yet.
-		if err := pause(ctx, watchAgain); err != nil {
+		if err := pause.For(ctx, watchAgain); err != nil {
 			return nil
 		}
 	}
@@ -147,17 +148,6 @@ func unlessOver(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // decode reads an entry's value; it is nil for a key that went.

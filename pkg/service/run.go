@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/pause"
 )
 
 // Service is a service of the pipeline: it runs until ctx ends.
@@ -38,12 +39,8 @@ func Supervise(ctx context.Context, log *slog.Logger, name string, run func(ctx 
 			delay = restartAfter
 		}
 		log.ErrorContext(ctx, "service failed and is started again", "service", name, "error", err, "after", delay)
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if pause.For(ctx, delay) != nil {
 			return
-		case <-timer.C:
 		}
 		delay = min(2*delay, restartAfterMax)
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"millrace/pkg/pause"
 )
 
 // settle looks again at the documents that differed, while that may make a
@@ -22,7 +24,7 @@ func (c *comparison) settle(ctx context.Context) error {
 			return nil
 		}
 		c.rechecks++
-		if err := pause(ctx, c.options.RecheckInterval); err != nil {
+		if err := pause.For(ctx, c.options.RecheckInterval); err != nil {
 			return err
 		}
 		if err := c.recheck(ctx, c.tally.retry()); err != nil {

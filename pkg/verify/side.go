@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"millrace/pkg/couch"
+	"millrace/pkg/pause"
 )
 
 // Side is one of the two databases.
@@ -172,19 +173,8 @@ func persist(ctx context.Context, try func() (further bool, err error)) error {
 			cuts = 0
 			waits.Reset()
 		}
-		if err := pause(ctx, waits.NextBackOff()); err != nil {
+		if err := pause.For(ctx, waits.NextBackOff()); err != nil {
 			return err
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

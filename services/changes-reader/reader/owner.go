@@ -11,6 +11,7 @@ import (
 
 	"millrace/pkg/broker"
 	"millrace/pkg/couch"
+	"millrace/pkg/pause"
 	"millrace/pkg/stage"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
@@ -113,7 +114,7 @@ func (o *ownership) checkNew(ctx context.Context) error {
 func (o *ownership) giveUp(ctx context.Context, err error) error {
 	for delay := readAgain; ; delay = min(2*delay, readAgainMax) {
 		o.report(ctx, err)
-		if err := wait(ctx, delay); err != nil {
+		if err := pause.For(ctx, delay); err != nil {
 			return err
 		}
 	}
@@ -163,7 +164,7 @@ func (o *ownership) read(ctx context.Context) error {
 			continue
 		}
 		o.report(ctx, err)
-		if err := wait(ctx, delay); err != nil {
+		if err := pause.For(ctx, delay); err != nil {
 			return err
 		}
 		delay = min(2*delay, readAgainMax)
@@ -260,15 +261,4 @@ func (o *ownership) roster() []*millracev1.RosterEntry {
 		return current.Roster
 	}
 	return o.feed.Roster
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"millrace/pkg/broker"
 	"millrace/pkg/directory"
 	"millrace/pkg/endpoint"
+	"millrace/pkg/pause"
 	"millrace/pkg/stage"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
@@ -95,7 +96,7 @@ func (svc *Service) read(ctx context.Context, f *millracev1.Feed) {
 		default:
 			svc.stage.Log().WarnContext(ctx, "feed cannot be read", "error", err)
 		}
-		if wait(ctx, readAgain) != nil {
+		if pause.For(ctx, readAgain) != nil {
 			return
 		}
 	}

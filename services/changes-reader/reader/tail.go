@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/pause"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -41,7 +42,7 @@ func (t *tail) room(ctx context.Context, ordinal uint64) error {
 			delay = askRouted
 			continue
 		}
-		if err := wait(ctx, delay); err != nil {
+		if err := pause.For(ctx, delay); err != nil {
 			return err
 		}
 		delay = min(2*delay, askRoutedMax)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/pkg/couch"
+	"millrace/pkg/pause"
 	"millrace/pkg/rawdoc"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -82,7 +83,7 @@ func (f *fetch) run(ctx context.Context, wants []want) error {
 		}
 		wants = missing
 		if len(wants) > 0 {
-			if err := sleep(ctx, f.retryDelay); err != nil {
+			if err := pause.For(ctx, f.retryDelay); err != nil {
 				return err
 			}
 		}
@@ -266,15 +267,4 @@ func hasStubs(m rawdoc.Meta) bool {
 		}
 	}
 	return false
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"millrace/pkg/couch"
+	"millrace/pkg/pause"
 	"millrace/pkg/rawdoc"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -21,7 +22,7 @@ func (f *fetch) each(ctx context.Context, wants []want) error {
 	}
 	// A shard may not have got them yet, or they were compacted or purged away: one wait for
 	// all of them, since a database that was made again lacks every one.
-	if err := sleep(ctx, f.retryDelay); err != nil {
+	if err := pause.For(ctx, f.retryDelay); err != nil {
 		return err
 	}
 	if missing, err = f.pass(ctx, missing); err != nil {

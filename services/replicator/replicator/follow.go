@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/pause"
 	"millrace/pkg/stage"
 	"millrace/pkg/watermark"
 	millracev1 "millrace/proto/millrace/v1"
@@ -125,7 +126,7 @@ func (r *run) finish(ctx context.Context) error {
 			return err
 		}
 		r.log.WarnContext(ctx, "last checkpoint was not written; trying again", "error", err)
-		if err := wait(ctx, time.Second); err != nil {
+		if err := pause.For(ctx, time.Second); err != nil {
 			return err
 		}
 	}
@@ -205,15 +206,4 @@ func (r *run) tookEvent(ctx context.Context, e broker.Entry) error {
 		return r.sameSource(ctx)
 	}
 	return nil
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }

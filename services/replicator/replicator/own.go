@@ -11,6 +11,7 @@ import (
 
 	"millrace/pkg/broker"
 	"millrace/pkg/directory"
+	"millrace/pkg/pause"
 	"millrace/pkg/replication"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
@@ -32,7 +33,7 @@ func (m *Manager) own(ctx context.Context, id string) {
 		default:
 			m.log.WarnContext(ctx, "job cannot be run now", "job", id, "error", err)
 		}
-		if wait(ctx, ownAgain) != nil {
+		if pause.For(ctx, ownAgain) != nil {
 			return
 		}
 	}
@@ -99,7 +100,7 @@ func (m *Manager) live(ctx context.Context, id string, lease *broker.Lease) erro
 		if idle(job) {
 			return nil
 		}
-		if err := wait(ctx, time.Until(time.Unix(0, job.RetryAt))); err != nil {
+		if err := pause.For(ctx, time.Until(time.Unix(0, job.RetryAt))); err != nil {
 			return err
 		}
 		r := &run{m: m, job: proto.CloneOf(job), revision: revision, base: baseOf(job), lease: lease, log: m.log}

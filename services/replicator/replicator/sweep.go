@@ -11,6 +11,7 @@ import (
 
 	"millrace/pkg/broker"
 	"millrace/pkg/directory"
+	"millrace/pkg/pause"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -56,7 +57,7 @@ func (s *sweeper) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if wait(ctx, sweepDelay) != nil {
+		if pause.For(ctx, sweepDelay) != nil {
 			return
 		}
 	}
