@@ -89,7 +89,7 @@ func capabilitiesOf(kind Kind) Capabilities {
 	case Millpond:
 		return Capabilities{
 			Multipart: true, SeqInterval: true, PossibleAncestors: true,
-			Purge: true, Security: true,
+			Validation: true, Purge: true, Security: true,
 			Numbers: AsWritten, KeyOrder: true, DuplicateKeys: true,
 			EncodedAttachments: true, Revpos: true, TombstoneAttachments: true,
 		}

@@ -91,10 +91,10 @@ func (c *call) readAttachment(name string) (*Attachment, error) {
 		encoding = ""
 	case "", "gzip":
 	default:
-		return nil, &Error{
+		return nil, newError(
 			http.StatusUnsupportedMediaType, "bad_content_type",
 			"Only gzip and identity content-encodings are supported",
-		}
+		)
 	}
 	var buf bytes.Buffer
 	if _, err := buf.ReadFrom(c.r.Body); err != nil {
@@ -102,7 +102,7 @@ func (c *call) readAttachment(name string) (*Attachment, error) {
 	}
 	data := buf.Bytes()
 	if limit := c.server.opts.MaxAttachmentSize; limit > 0 && int64(len(data)) > limit {
-		return nil, &Error{http.StatusRequestEntityTooLarge, "attachment_too_large", name}
+		return nil, newError(http.StatusRequestEntityTooLarge, "attachment_too_large", name)
 	}
 	contentType := c.r.Header.Get("Content-Type")
 	if contentType == "" {
@@ -125,7 +125,7 @@ func (c *call) withoutAttachment(name string) (*incoming, error) {
 	}
 	found := openRevs(stored, []revtree.Rev{*rev}, false)
 	if found[0].node == nil {
-		return nil, &Error{http.StatusConflict, "not_found", "missing_rev"}
+		return nil, newError(http.StatusConflict, "not_found", "missing_rev")
 	}
 	content, _ := found[0].node.Value()
 	doc.path = revtree.Path{Start: rev.Pos, IDs: []string{rev.Hash}}
@@ -154,7 +154,7 @@ func (c *call) deleteAttachment() error {
 	case rev != nil:
 		node = openRevs(stored, []revtree.Rev{*rev}, false)[0].node
 		if node == nil {
-			return &Error{http.StatusConflict, "not_found", "missing_rev"}
+			return newError(http.StatusConflict, "not_found", "missing_rev")
 		}
 	case stored == nil:
 		return errMissing

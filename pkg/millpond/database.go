@@ -1,6 +1,7 @@
 package millpond
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -20,17 +21,17 @@ func systemDatabase(name string) bool {
 
 func checkDatabaseName(name string) error {
 	if !databaseName.MatchString(name) && !systemDatabase(name) {
-		return &Error{
+		return newError(
 			http.StatusBadRequest, "illegal_database_name",
-			"Name: '" + name + "'. Only lowercase characters (a-z), digits (0-9), and any of the characters " +
+			"Name: '"+name+"'. Only lowercase characters (a-z), digits (0-9), and any of the characters "+
 				"_, $, (, ), +, -, and / are allowed. Must begin with a letter.",
-		}
+		)
 	}
 	if len(name) > maxDatabaseName {
-		return &Error{
+		return newError(
 			http.StatusBadRequest, "database_name_too_long",
-			"At least one path segment of `" + name + "` is too long.",
-		}
+			"At least one path segment of `"+name+"` is too long.",
+		)
 	}
 	return nil
 }
@@ -43,6 +44,7 @@ func (c *call) createDB() error {
 	if err := c.server.store.Create(c.r.Context(), c.name); err != nil {
 		return err
 	}
+	c.server.validators.forget(c.name)
 	c.setLocation()
 	return c.ok(http.StatusCreated)
 }
@@ -140,14 +142,20 @@ const defaultSecurity = `{"members":{"roles":["_admin"]},"admins":{"roles":["_ad
 
 // security answers GET /db/_security.
 func (c *call) security() error {
-	object, err := c.db.Security(c.r.Context())
+	object, err := securityOf(c.r.Context(), c.db)
 	if err != nil {
 		return err
 	}
-	if object == nil {
+	return c.json(http.StatusOK, append([]byte(nil), object...))
+}
+
+// securityOf is a database's security object. It must not be changed.
+func securityOf(ctx context.Context, db Database) ([]byte, error) {
+	object, err := db.Security(ctx)
+	if err == nil && object == nil {
 		object = []byte(defaultSecurity)
 	}
-	return c.json(http.StatusOK, append([]byte(nil), object...))
+	return object, err
 }
 
 // setSecurity answers PUT /db/_security. The object is kept, not enforced.

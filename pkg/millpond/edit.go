@@ -19,21 +19,45 @@ type editor struct {
 	server *Server
 	name   string // of the database
 	db     Database
+	user   user
+
+	functions *functions // in use while a document is written
+	secObj    []byte     // for them
 }
 
 // write stores one document as an interactive edit (newEdits) or as a
 // replicated revision, and returns the revision that it has now. The id decides
 // whether it is a _local document.
 func (e editor) write(ctx context.Context, doc *incoming, newEdits bool) (revtree.Rev, error) {
-	switch {
-	case strings.HasPrefix(doc.id, localPrefix):
+	if strings.HasPrefix(doc.id, localPrefix) {
 		return e.writeLocal(ctx, doc)
-	case newEdits:
-		return e.writeNew(ctx, doc)
-	case len(doc.path.IDs) == 0:
+	}
+	if !newEdits && len(doc.path.IDs) == 0 {
 		return revtree.Rev{}, errNeedsRev
 	}
-	return doc.path.Rev(), e.writeReplicated(ctx, doc)
+	if strings.HasPrefix(doc.id, designPrefix) {
+		if err := checkDesign(doc); err != nil {
+			return doc.rev(), err
+		}
+		defer e.server.validators.forget(e.name)
+	}
+	done, err := e.useFunctions(ctx)
+	if err != nil {
+		return doc.rev(), err
+	}
+	defer done()
+	if newEdits {
+		return e.writeNew(ctx, doc)
+	}
+	return doc.rev(), e.writeReplicated(ctx, doc)
+}
+
+// rev is the revision that the document came with; none if it had none.
+func (doc *incoming) rev() revtree.Rev {
+	if len(doc.path.IDs) == 0 {
+		return revtree.Rev{}
+	}
+	return doc.path.Rev()
 }
 
 // writeNew makes a new revision on top of the leaf that doc names.
@@ -56,10 +80,14 @@ func (e editor) writeNew(ctx context.Context, doc *incoming) (rev revtree.Rev, e
 		if err != nil {
 			return Tree{}, err
 		}
-		path.IDs[0] = newHash(doc.deleted, path, content)
-		if err := e.validate(doc, path, content); err != nil {
+		old := parent
+		if len(doc.path.IDs) == 0 { // CouchDB shows a tombstone only to whoever names it
+			old = nil
+		}
+		if err := e.validate(doc, content, tree, old); err != nil {
 			return Tree{}, err
 		}
+		path.IDs[0] = newHash(doc.deleted, path, content)
 		rev = path.Rev()
 		tree, _, _ = tree.Merge(path, doc.deleted, content)
 		return tree, nil
@@ -101,20 +129,25 @@ func (e editor) writeReplicated(ctx context.Context, doc *incoming) error {
 				return Tree{}, ErrUnchanged
 			}
 		}
-		content, err := doc.content(storedAncestor(tree, doc.path), 0)
+		old := storedAncestor(tree, doc.path)
+		var base *Revision
+		if old != nil {
+			base, _ = old.Value()
+		}
+		content, err := doc.content(base, 0)
 		if err != nil {
 			return Tree{}, err
 		}
-		if err := e.validate(doc, doc.path, content); err != nil {
-			return Tree{}, err
+		merged, _, _ := tree.Merge(doc.path, doc.deleted, content)
+		if !e.functions.none() && !merged.Find(doc.path.Rev()).Leaf() {
+			return Tree{}, ErrUnchanged // CouchDB validates and stores leaves only
 		}
-		tree, _, _ = tree.Merge(doc.path, doc.deleted, content)
-		return tree, nil
+		return merged, e.validate(doc, content, tree, old)
 	})
 }
 
 // storedAncestor is the nearest ancestor whose content is here; stubs refer to it.
-func storedAncestor(tree Tree, path revtree.Path) *Revision {
+func storedAncestor(tree Tree, path revtree.Path) *Node {
 	if tree.Len() == 0 {
 		return nil
 	}
@@ -123,8 +156,8 @@ func storedAncestor(tree Tree, path revtree.Path) *Revision {
 		if node == nil {
 			continue
 		}
-		if content, ok := node.Value(); ok {
-			return content
+		if _, ok := node.Value(); ok {
+			return node
 		}
 	}
 	return nil
@@ -184,16 +217,6 @@ func newHash(deleted bool, path revtree.Path, content *Revision) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// validate asks Options.Validate.
-func (e editor) validate(doc *incoming, path revtree.Path, content *Revision) error {
-	if e.server.opts.Validate == nil || strings.HasPrefix(doc.id, "_design/") { // as in CouchDB
-		return nil
-	}
-	r := renderer{revs: true}
-	text := r.appendRevision(nil, doc.id, path, doc.deleted, content)
-	return e.server.opts.Validate(e.name, doc.id, append(text, '}'))
-}
-
 // writeLocal stores or removes a _local document. Like CouchDB it takes any
 // revision: _local documents fence nothing.
 func (e editor) writeLocal(ctx context.Context, doc *incoming) (revtree.Rev, error) {
@@ -220,8 +243,7 @@ func rowError(err error) *Error {
 	if !errors.As(err, &e) {
 		return nil
 	}
-	switch e.Status {
-	case http.StatusConflict, http.StatusForbidden, http.StatusUnauthorized:
+	if e.Status == http.StatusConflict || e.row {
 		return e
 	}
 	return nil

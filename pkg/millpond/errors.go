@@ -3,10 +3,14 @@ package millpond
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"millrace/pkg/queryserver"
 )
 
 // Error is an answer in CouchDB's shape: {"error": Name, "reason": Reason}.
@@ -14,6 +18,14 @@ type Error struct {
 	Status int
 	Name   string
 	Reason string
+
+	value jsontext.Value // the reason, where it is no text
+	row   bool           // refuses one document of many, whatever its status
+	ref   uint32         // of a failure in the server itself, as CouchDB adds it
+}
+
+func newError(status int, name, reason string) *Error {
+	return &Error{Status: status, Name: name, Reason: reason}
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Name, e.Reason) }
@@ -21,64 +33,64 @@ func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Nam
 // Forbidden is what Options.Validate returns to refuse a document as a
 // validation function does with {forbidden: reason}.
 func Forbidden(reason string) error {
-	return &Error{http.StatusForbidden, "forbidden", reason}
+	return &Error{Status: http.StatusForbidden, Name: "forbidden", Reason: reason, row: true}
 }
 
 // Unauthorized is Forbidden with {unauthorized: reason}.
 func Unauthorized(reason string) error {
-	return &Error{http.StatusUnauthorized, "unauthorized", reason}
+	return &Error{Status: http.StatusUnauthorized, Name: "unauthorized", Reason: reason, row: true}
 }
 
 // CouchDB's errors that take no argument.
 var (
-	errMissing       = &Error{http.StatusNotFound, "not_found", "missing"}
-	errDeleted       = &Error{http.StatusNotFound, "not_found", "deleted"}
-	errNoDatabase    = &Error{http.StatusNotFound, "not_found", "Database does not exist."}
-	errNoAttachment  = &Error{http.StatusNotFound, "not_found", "Document is missing attachment"}
-	errConflict      = &Error{http.StatusConflict, "conflict", "Document update conflict."}
-	errFileExists    = &Error{http.StatusPreconditionFailed, "file_exists", "The database could not be created, the file already exists."}
-	errTooLarge      = &Error{http.StatusRequestEntityTooLarge, "too_large", "the request entity is too large"}
+	errMissing       = newError(http.StatusNotFound, "not_found", "missing")
+	errDeleted       = newError(http.StatusNotFound, "not_found", "deleted")
+	errNoDatabase    = newError(http.StatusNotFound, "not_found", "Database does not exist.")
+	errNoAttachment  = newError(http.StatusNotFound, "not_found", "Document is missing attachment")
+	errConflict      = newError(http.StatusConflict, "conflict", "Document update conflict.")
+	errFileExists    = newError(http.StatusPreconditionFailed, "file_exists", "The database could not be created, the file already exists.")
+	errTooLarge      = newError(http.StatusRequestEntityTooLarge, "too_large", "the request entity is too large")
 	errBadJSON       = badRequest("invalid UTF-8 JSON")
 	errNotObject     = badRequest("Request body must be a JSON object")
 	errBadRev        = badRequest("Invalid rev format")
 	errNeedsRev      = badRequest("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
-	errContentType   = &Error{http.StatusUnsupportedMediaType, "bad_content_type", "Content-Type must be application/json"}
-	errWrongPassword = &Error{http.StatusUnauthorized, "unauthorized", "Name or password is incorrect."}
-	errDigest        = &Error{http.StatusBadRequest, "content_md5_mismatch", "Possible message corruption."}
+	errContentType   = newError(http.StatusUnsupportedMediaType, "bad_content_type", "Content-Type must be application/json")
+	errWrongPassword = newError(http.StatusUnauthorized, "unauthorized", "Name or password is incorrect.")
+	errDigest        = newError(http.StatusBadRequest, "content_md5_mismatch", "Possible message corruption.")
 )
 
 func badRequest(reason string) *Error {
-	return &Error{http.StatusBadRequest, "bad_request", reason}
+	return newError(http.StatusBadRequest, "bad_request", reason)
 }
 
 func queryError(reason string) *Error {
-	return &Error{http.StatusBadRequest, "query_parse_error", reason}
+	return newError(http.StatusBadRequest, "query_parse_error", reason)
 }
 
 func docValidation(reason string) *Error {
-	return &Error{http.StatusBadRequest, "doc_validation", reason}
+	return newError(http.StatusBadRequest, "doc_validation", reason)
 }
 
 func illegalID(reason string) *Error {
-	return &Error{http.StatusBadRequest, "illegal_docid", reason}
+	return newError(http.StatusBadRequest, "illegal_docid", reason)
 }
 
 func missingStub(id, attachment string) *Error {
-	return &Error{
+	return newError(
 		http.StatusPreconditionFailed, "missing_stub",
 		fmt.Sprintf("Invalid attachment stub in %s for %s", id, attachment),
-	}
+	)
 }
 
 func methodNotAllowed(allowed ...string) *Error {
-	return &Error{
+	return newError(
 		http.StatusMethodNotAllowed, "method_not_allowed",
-		"Only " + strings.Join(allowed, ",") + " allowed",
-	}
+		"Only "+strings.Join(allowed, ",")+" allowed",
+	)
 }
 
 func notImplemented(what string) *Error {
-	return &Error{http.StatusNotImplemented, "not_implemented", what + " is not implemented by Millpond"}
+	return newError(http.StatusNotImplemented, "not_implemented", what+" is not implemented by Millpond")
 }
 
 // asError turns what a handler returned into what the client is told.
@@ -95,7 +107,33 @@ func asError(err error) *Error {
 	case errors.As(err, &tooLarge):
 		return errTooLarge
 	}
-	return &Error{http.StatusInternalServerError, "internal_server_error", err.Error()}
+	return newError(http.StatusInternalServerError, "internal_server_error", err.Error())
+}
+
+// refusalError is the answer to a document that a validation function refused, or
+// failed at. Of the names that a function may give CouchDB knows some, with
+// statuses and reasons of their own.
+func refusalError(err error) error {
+	var r *queryserver.Refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	e := &Error{Status: http.StatusInternalServerError, Name: r.Name, value: r.Reason, row: !r.Crash}
+	switch {
+	case r.Crash:
+		e.ref = crc32.ChecksumIEEE(r.Reason)
+	case r.Name == "forbidden":
+		e.Status = http.StatusForbidden
+	case r.Name == "unauthorized":
+		e.Status = http.StatusUnauthorized
+	case r.Name == "not_found":
+		e.Status = http.StatusNotFound
+	case r.Name == "bad_request":
+		e.Status = http.StatusBadRequest
+	case r.Name == "conflict":
+		e.Status, e.value, e.Reason = errConflict.Status, nil, errConflict.Reason
+	}
+	return e
 }
 
 // appendMembers appends the members of the error's object without the braces.
@@ -103,7 +141,16 @@ func (e *Error) appendMembers(dst []byte) []byte {
 	dst = append(dst, `"error":`...)
 	dst = appendString(dst, e.Name)
 	dst = append(dst, `,"reason":`...)
-	return appendString(dst, e.Reason)
+	if e.value != nil {
+		dst = append(dst, e.value...)
+	} else {
+		dst = appendString(dst, e.Reason)
+	}
+	if e.ref != 0 {
+		dst = append(dst, `,"ref":`...)
+		dst = strconv.AppendUint(dst, uint64(e.ref), 10)
+	}
+	return dst
 }
 
 // appendString appends a JSON string. Bytes that are not UTF-8 are replaced.

@@ -10,7 +10,8 @@
 //     come out as they went in, where CouchDB re-encodes, and refuses 1e400.
 //   - A database has no shards, so two readings of its changes agree.
 //   - Attachments of text types are not compressed by the server.
-//   - Views, filter functions, _find and selectors are not there.
+//   - Views, filter functions, _find and selectors are not there; of the functions of
+//     design documents validate_doc_update is run (ADR 018).
 //
 // For tests it has fault injection (Server.Inject), small limits (Options) and
 // counts of the requests it got (Server.Requests).
@@ -23,6 +24,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"millrace/pkg/queryserver"
 )
 
 // CouchDB's own defaults for what Options leaves zero.
@@ -50,9 +53,9 @@ type Options struct {
 	// IntegerSeqs makes update sequences bare integers, as PouchDB Server has
 	// them, instead of CouchDB's opaque strings.
 	IntegerSeqs bool
-	// Validate, if set, stands for the validation functions of the design
+	// Validate, if set, is asked before the validation functions of the design
 	// documents: an error from Forbidden or Unauthorized refuses that one row.
-	// newDoc is the document as JSON, with _id, _rev and _revisions.
+	// newDoc is the document as a validation function sees it.
 	Validate func(db, id string, newDoc []byte) error
 
 	// MaxDocumentSize bounds a document's body in bytes, attachments aside (413
@@ -67,6 +70,9 @@ type Options struct {
 	// MaxDocumentIDLength bounds an id in bytes (400 illegal_docid). Default: no
 	// limit.
 	MaxDocumentIDLength int
+
+	// Functions bounds the validation functions. Default: CouchDB's limits.
+	Functions queryserver.Limits
 
 	// Now is the clock of session cookies. Default: time.Now.
 	Now func() time.Time
@@ -83,6 +89,8 @@ type Server struct {
 	requests requests
 	sessions sessions
 	uuids    uuids
+
+	validators validators
 
 	ctx   context.Context // done when the server is closed
 	close context.CancelFunc
@@ -116,6 +124,7 @@ func New(opts Options) *Server {
 	s := &Server{opts: opts, store: opts.Store}
 	s.sessions.secret = []byte(randomHex(32))
 	s.uuids.prefix = randomHex(13)
+	s.validators.limits = opts.Functions
 	s.ctx, s.close = context.WithCancel(context.Background())
 	return s
 }
@@ -123,7 +132,10 @@ func New(opts Options) *Server {
 // Close ends the changes feeds that wait for a change, with their last line. It
 // does not wait for their handlers: that is for the http.Server that runs them.
 // Feeds that begin later end as soon as they would wait. The store stays open.
-func (s *Server) Close() { s.close() }
+func (s *Server) Close() {
+	s.close()
+	s.validators.close()
+}
 
 // randomHex returns n random bytes in hex.
 func randomHex(n int) string {

@@ -62,7 +62,7 @@ func readPart(parts *multipart.Reader) ([]byte, error) {
 func (p parser) takeFollowing(att *incomingAtt, data []byte) error {
 	size := int64(len(data))
 	if p.maxAttachment > 0 && size > p.maxAttachment {
-		return &Error{http.StatusRequestEntityTooLarge, "attachment_too_large", att.Name}
+		return newError(http.StatusRequestEntityTooLarge, "attachment_too_large", att.Name)
 	}
 	length := size
 	stored := att.Length

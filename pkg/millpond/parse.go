@@ -80,7 +80,7 @@ func (p parser) doc(text []byte) (*incoming, error) {
 	}
 	doc.body = b.bytes()
 	if int64(len(doc.body)) > p.maxBody {
-		return nil, &Error{http.StatusRequestEntityTooLarge, "document_too_large", doc.id}
+		return nil, newError(http.StatusRequestEntityTooLarge, "document_too_large", doc.id)
 	}
 	return doc, p.decodeInline(doc)
 }
@@ -273,7 +273,7 @@ func (p parser) decodeInline(doc *incoming) error {
 			return badRequest("Invalid attachment data for " + att.Name)
 		}
 		if p.maxAttachment > 0 && int64(len(data)) > p.maxAttachment {
-			return &Error{http.StatusRequestEntityTooLarge, "attachment_too_large", att.Name}
+			return newError(http.StatusRequestEntityTooLarge, "attachment_too_large", att.Name)
 		}
 		att.stored = newAttachment(att.Name, att.ContentType, "", data, int64(len(data)))
 		att.Data = nil

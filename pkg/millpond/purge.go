@@ -2,6 +2,7 @@ package millpond
 
 import (
 	"net/http"
+	"strings"
 
 	"millrace/pkg/revtree"
 )
@@ -40,6 +41,9 @@ func (c *call) purge() error {
 }
 
 func (c *call) purgeDoc(id string, revs []revtree.Rev) (purged []revtree.Rev, err error) {
+	if strings.HasPrefix(id, designPrefix) {
+		defer c.server.validators.forget(c.name)
+	}
 	err = c.db.Update(c.r.Context(), id, func(tree Tree) (Tree, error) {
 		var rest Tree
 		rest, purged = tree.Remove(revs)

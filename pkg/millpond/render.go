@@ -43,8 +43,11 @@ func (r *renderer) appendDoc(dst []byte, doc *Doc, node *Node, winner bool) ([]b
 func (r *renderer) appendRevision(dst []byte, id string, path revtree.Path, deleted bool, content *Revision) []byte {
 	dst = append(dst, `{"_id":`...)
 	dst = appendString(dst, id)
-	dst = append(dst, `,"_rev":`...)
-	dst = appendString(dst, path.Rev().String())
+	known := len(path.IDs) > 0 // not so of a document that is being validated
+	if known {
+		dst = append(dst, `,"_rev":`...)
+		dst = appendString(dst, path.Rev().String())
+	}
 	if len(content.Body) > 0 {
 		dst = append(dst, ',')
 		dst = append(dst, content.Body...)
@@ -52,7 +55,7 @@ func (r *renderer) appendRevision(dst []byte, id string, path revtree.Path, dele
 	if deleted {
 		dst = append(dst, `,"_deleted":true`...)
 	}
-	if r.revs {
+	if r.revs && known {
 		dst = append(dst, `,"_revisions":{"start":`...)
 		dst = strconv.AppendInt(dst, int64(path.Start), 10)
 		dst = append(dst, `,"ids":`...)
@@ -182,9 +185,11 @@ func (r *renderer) appendAttachments(dst []byte, path revtree.Path, atts []*Atta
 		dst = appendString(dst, att.ContentType)
 		dst = append(dst, `,"revpos":`...)
 		dst = strconv.AppendInt(dst, int64(att.RevPos), 10)
-		dst = append(dst, `,"digest":"`...)
-		dst = append(dst, att.Digest...)
-		dst = append(dst, '"')
+		if att.Digest != "" {
+			dst = append(dst, `,"digest":"`...)
+			dst = append(dst, att.Digest...)
+			dst = append(dst, '"')
+		}
 		var err error
 		if dst, err = r.appendContent(dst, att, r.sent(att, since)); err != nil {
 			return dst, err

@@ -30,7 +30,10 @@ type sessions struct {
 type user struct {
 	name   string // empty if nobody logged in
 	method string // "cookie" or "default" (Basic)
+	roles  []string
 }
+
+var adminRoles = []string{"_admin"}
 
 func (s *sessions) issue(name string, now time.Time) string {
 	claim := name + ":" + strconv.FormatInt(now.Add(sessionLife).Unix(), 16)
@@ -70,19 +73,23 @@ func (c *call) authenticate() error {
 		if !c.server.knows(name, password) {
 			return errWrongPassword
 		}
-		c.user = user{name: name, method: "default"}
+		c.user = user{name: name, method: "default", roles: adminRoles}
 		return nil
 	}
 	if cookie, err := c.r.Cookie(cookieName); err == nil {
 		if name, ok := c.server.sessions.check(cookie.Value, opts.Now()); ok {
-			c.user = user{name: name, method: "cookie"}
+			c.user = user{name: name, method: "cookie", roles: adminRoles}
 			return nil
 		}
 	}
-	if opts.AdminUser == "" || c.public() {
+	if opts.AdminUser == "" {
+		c.user = user{roles: adminRoles}
 		return nil
 	}
-	return &Error{http.StatusUnauthorized, "unauthorized", "You are not authorized to access this db."}
+	if c.public() {
+		return nil
+	}
+	return newError(http.StatusUnauthorized, "unauthorized", "You are not authorized to access this db.")
 }
 
 func (c *call) public() bool {
