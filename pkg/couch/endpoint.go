@@ -1,6 +1,7 @@
 package couch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,11 +20,46 @@ type Endpoint struct {
 	// query. The server may be below a base path: the last segment is the database,
 	// in which a slash is written %2F.
 	URL string
-	// Username and Password log in to the server. An empty Username means none.
+	// Username and Password log in to the server, for a session or with Basic. An empty
+	// Username means none.
 	Username string `json:"-"`
 	Password string `json:"-"`
+	// Token is sent as a bearer token, such as a JWT. It counts where there is no Username.
+	Token string `json:"-"`
+	// IAM gets a bearer token from IBM Cloud. It counts where there is neither of the above.
+	IAM IAM `json:"-"`
+	// Renewal, which may be nil, has the credentials from somewhere where they may change.
+	Renewal *Renewal `json:"-"`
 	// Headers are added to every request to the endpoint's host.
 	Headers http.Header `json:"-"`
+}
+
+// Credentials are what logs in to a server: at most one of its kinds. They print
+// without their secrets (invariant 9).
+type Credentials struct {
+	Username, Password string
+	Token              string
+	IAM                IAM
+}
+
+// String shows no secret.
+func (Credentials) String() string { return "Credentials" }
+
+// GoString is String: %#v must not print the fields.
+func (Credentials) GoString() string { return "couch.Credentials" }
+
+// Renewal reads credentials again that a server has refused: in a file, they may have changed.
+type Renewal struct {
+	// Source names where they are from, such as a file. Databases share a log-in only
+	// where it is the same.
+	Source string
+	// Credentials returns what is there now.
+	Credentials func(ctx context.Context) (Credentials, error)
+}
+
+// credentials are those of the endpoint as it was given.
+func (e Endpoint) credentials() Credentials {
+	return Credentials{Username: e.Username, Password: e.Password, Token: e.Token, IAM: e.IAM}
 }
 
 // ParseEndpoint splits a URL as people write it into address and credentials.

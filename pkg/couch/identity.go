@@ -3,10 +3,9 @@ package couch
 import (
 	"net/http"
 	"net/url"
-	"strings"
 )
 
-// identity puts the endpoint's headers on requests to its host.
+// identity puts the endpoint's headers on requests to its server.
 type identity struct {
 	next      http.RoundTripper
 	root      *url.URL
@@ -19,7 +18,7 @@ type identity struct {
 func (i *identity) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set("User-Agent", i.userAgent)
-	if !strings.EqualFold(req.URL.Hostname(), i.root.Hostname()) || weaker(i.root, req.URL) {
+	if !sameServer(i.root, req.URL) {
 		return i.next.RoundTrip(req)
 	}
 	for name, values := range i.headers {

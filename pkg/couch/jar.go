@@ -3,7 +3,6 @@ package couch
 import (
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +14,10 @@ const sessionCookie = "AuthSession"
 // default is to end sessions after 600 s.
 const sessionRefresh = 550 * time.Second
 
+// renewalPause is between two replacements of sessions, or tokens, that were refused, as in
+// CouchDB's replicator: a log-in for every request would not help a user who lacks the right.
+const renewalPause = 5 * time.Second
+
 // sessionJar keeps the session cookie of one server, as an http.CookieJar. It
 // forgets the cookie when a tenth of its life is left, upon which kivik logs in
 // again before the server refuses. Other cookies are ignored, as CouchDB's
@@ -22,15 +25,19 @@ const sessionRefresh = 550 * time.Second
 // which does not find the cookie again below a base path.)
 type sessionJar struct {
 	root *url.URL
+	now  func() time.Time
 
-	mu     sync.Mutex
-	value  string
-	before time.Time // when the cookie is to be renewed
+	mu      sync.Mutex
+	value   string    // empty for none
+	before  time.Time // when it is to be renewed
+	dropped time.Time // when one was last dropped because it was refused
 }
+
+func newSessionJar(root *url.URL) *sessionJar { return &sessionJar{root: root, now: time.Now} }
 
 // SetCookies implements [http.CookieJar].
 func (j *sessionJar) SetCookies(u *url.URL, cookies []*http.Cookie) {
-	if !j.knows(u) {
+	if !sameServer(j.root, u) {
 		return
 	}
 	for _, c := range cookies {
@@ -40,16 +47,22 @@ func (j *sessionJar) SetCookies(u *url.URL, cookies []*http.Cookie) {
 	}
 }
 
+// set takes a new session. One that is over is passed over: kivik drops the present session
+// at every 401, also when the refused request had carried an earlier one, so that requests that
+// come back together would each log in. [sessionJar.refused] decides that instead.
 func (j *sessionJar) set(c *http.Cookie) {
-	now := time.Now()
+	now := j.now()
 	life := sessionRefresh
 	switch {
 	case c.MaxAge < 0 || c.Value == "":
-		life = 0
+		return
 	case c.MaxAge > 0:
 		life = time.Duration(c.MaxAge) * time.Second * 9 / 10
 	case !c.Expires.IsZero():
 		life = c.Expires.Sub(now) * 9 / 10
+	}
+	if life <= 0 {
+		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -60,17 +73,31 @@ func (j *sessionJar) set(c *http.Cookie) {
 func (j *sessionJar) Cookies(u *url.URL) []*http.Cookie {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.knows(u) || !time.Now().Before(j.before) {
+	if j.value == "" || !sameServer(j.root, u) || !j.now().Before(j.before) {
 		return nil
 	}
 	return []*http.Cookie{{Name: sessionCookie, Value: j.value}}
 }
 
-// knows reports whether the cookie may be sent to u: to the server that gave it,
-// and to no other and in no weaker way (invariant 9).
-func (j *sessionJar) knows(u *url.URL) bool {
-	return strings.EqualFold(u.Hostname(), j.root.Hostname()) && !weaker(j.root, u)
+// refused is told that the server does not take a session, and says whether to send again: with
+// the session that has taken its place, or with a new one, once in a while.
+func (j *sessionJar) refused(sent string) (again bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.value != sent {
+		return true
+	}
+	now := j.now()
+	if sent == "" || now.Sub(j.dropped) < renewalPause {
+		return false
+	}
+	j.value, j.dropped = "", now
+	return true
 }
 
-// weaker reports whether going from one URL to the other gives up encryption.
-func weaker(from, to *url.URL) bool { return from.Scheme == "https" && to.Scheme != "https" }
+// empty reports whether there is no session at all.
+func (j *sessionJar) empty() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.value == ""
+}

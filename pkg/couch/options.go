@@ -2,7 +2,6 @@ package couch
 
 import (
 	"context"
-	"crypto/tls"
 	"net/http"
 	"net/url"
 	"time"
@@ -38,8 +37,8 @@ type Options struct {
 	// Proxy is an http, https or socks5 proxy; nil means none. The environment's
 	// proxy settings are not used: a job says what it uses.
 	Proxy *url.URL
-	// TLS configures https; nil means Go's defaults, which verify certificates.
-	TLS *tls.Config
+	// TLS says how https is spoken; the zero value verifies certificates.
+	TLS TLS
 	// Transport wraps the transport, for tracing. It sees every try of every request,
 	// with log-in requests, and sees credentials in headers.
 	Transport func(http.RoundTripper) http.RoundTripper

@@ -2,7 +2,6 @@ package couch
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"net/http"
 	"sync"
@@ -13,7 +12,8 @@ import (
 // milliseconds of CPU, so a hundred databases of one server need one. It is safe
 // for concurrent use.
 type Pool struct {
-	wrap func(http.RoundTripper) http.RoundTripper
+	wrap   func(http.RoundTripper) http.RoundTripper
+	tokens *accounts
 
 	mu      sync.Mutex
 	servers map[serverKey]*sharedServer
@@ -22,15 +22,17 @@ type Pool struct {
 // NewPool returns an empty pool. wrap, which may be nil, wraps every transport; it takes the
 // place of [Options].Transport.
 func NewPool(wrap func(http.RoundTripper) http.RoundTripper) *Pool {
-	return &Pool{wrap: wrap, servers: map[serverKey]*sharedServer{}}
+	return &Pool{wrap: wrap, tokens: newAccounts(wrap), servers: map[serverKey]*sharedServer{}}
 }
 
 // serverKey is all that databases on one server must have in common. It holds
 // secrets and is never printed.
 type serverKey struct {
-	root, username, password, headers, userAgent, proxy string
+	root, headers, userAgent, proxy string
 
-	tls         *tls.Config
+	credentials Credentials
+	source      string // of credentials that may change
+	tls         TLS
 	timeout     int64
 	connections int
 }
@@ -56,7 +58,7 @@ func (p *Pool) Open(ep Endpoint, o Options) (*DB, error) {
 	defer p.mu.Unlock()
 	shared, ok := p.servers[key]
 	if !ok {
-		s, err := newServer(ep, loc.root, o)
+		s, err := newServer(ep, loc.root, o, p.tokens)
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", ep, err)
 		}
@@ -85,13 +87,15 @@ func keyOf(ep Endpoint, loc location, o Options) serverKey {
 	_ = ep.Headers.Write(&headers) // sorted by name; a buffer does not fail
 	key := serverKey{
 		root:        loc.root.String(),
-		username:    ep.Username,
-		password:    ep.Password,
+		credentials: ep.credentials(),
 		headers:     headers.String(),
 		userAgent:   o.UserAgent,
 		tls:         o.TLS,
 		timeout:     int64(o.ConnectionTimeout),
 		connections: o.HTTPConnections,
+	}
+	if ep.Renewal != nil {
+		key.source = ep.Renewal.Source
 	}
 	if o.Proxy != nil {
 		key.proxy = o.Proxy.String()

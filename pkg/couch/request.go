@@ -124,7 +124,7 @@ func (db *DB) call(ctx context.Context, r *request, read func(io.Reader) error) 
 
 // try sends the request once.
 func (db *DB) try(ctx context.Context, r *request) (*http.Response, error) {
-	resp, err := db.server.do(func() (*http.Request, error) { return r.build(ctx) })
+	resp, err := db.server.do(ctx, db.endpoint.Renewal, db.opts, r.build)
 	if err != nil {
 		return nil, db.failed(r, err)
 	}
@@ -147,6 +147,22 @@ func (db *DB) failed(r *request, err error) error {
 			Err:        http.StatusText(login.HTTPStatus()),
 			Reason:     login.Reason,
 			RetryAfter: retryAfter(login.Response.Header.Get("Retry-After")),
+		}
+	}
+	return r.failed(err)
+}
+
+// failed is the error for a request that net/http has no answer for.
+func (r *request) failed(err error) error {
+	var answer *HTTPError // of a proxy, or of who gives tokens
+	var redirect *redirectError
+	switch {
+	case errors.As(err, &answer):
+		return answer
+	case errors.As(err, &redirect):
+		return &HTTPError{
+			Method: r.method, URL: r.url.String(), Status: redirect.status,
+			Err: http.StatusText(redirect.status), Reason: redirect.reason,
 		}
 	}
 	// A url.Error repeats the method and the URL, with its query (invariant 9).

@@ -1,126 +1,126 @@
 package couch
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
-	"sync/atomic"
+	"sync"
 
 	"github.com/go-kivik/kivik/v4/couchdb/chttp"
-	"github.com/go-kivik/kivik/v4/driver"
 )
-
-// maxRedirects is how many redirects are followed for one request.
-const maxRedirects = 10
 
 // server is a server's root, its connections, and the log-in to it.
 type server struct {
 	root        *url.URL
 	connections *connections
-	// session logs in for a cookie. It is nil without credentials.
-	session *http.Client
-	// direct sends Basic credentials with every request, or none if there are none.
-	direct *http.Client
-	// sessionless is set once the server has turned out to take Basic only.
-	sessionless atomic.Bool
+	base        http.Client // without authentication
+	tokens      *accounts
+
+	renewing sync.Mutex // held while the log-in is renewed
+
+	mu     sync.Mutex
+	login  login
+	secret Credentials // what login uses
 }
 
-func newServer(ep Endpoint, root *url.URL, o Options) (*server, error) {
-	pool := newConnections(o)
+func newServer(ep Endpoint, root *url.URL, o Options, tokens *accounts) (*server, error) {
+	pool, err := newConnections(o)
+	if err != nil {
+		return nil, err
+	}
 	var chain http.RoundTripper = &watchdog{next: pool, limit: o.ConnectionTimeout}
 	chain = &identity{next: chain, root: root, userAgent: o.UserAgent, headers: ep.Headers}
 	if o.Transport != nil {
 		chain = o.Transport(chain)
 	}
-	s := &server{root: root, connections: pool}
-	base := http.Client{Transport: chain, CheckRedirect: redirectPolicy(ep)}
-	if ep.Username == "" {
-		s.direct = &base
-		return s, nil
-	}
-	var err error
-	if s.direct, err = authenticated(base, root, chttp.BasicAuth(ep.Username, ep.Password)); err != nil {
-		return nil, err
-	}
-	base.Jar = &sessionJar{root: root}
-	s.session, err = authenticated(base, root, chttp.CookieAuth(ep.Username, ep.Password))
+	secret := ep.credentials() != Credentials{} || ep.Renewal != nil || len(ep.Headers) > 0 || o.TLS.Cert != ""
+	chain = &redirects{next: chain, secret: secret}
+	s := &server{root: root, connections: pool, tokens: tokens, base: http.Client{
+		Transport:     chain,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	s.secret = ep.credentials()
+	s.login, err = s.newLogin(s.secret, o)
 	return s, err
 }
 
-// authenticated returns the client with kivik's authentication in its transport.
-// The credentials are passed beside the URL, so that the URL stays printable.
-func authenticated(client http.Client, root *url.URL, auth driver.Options) (*http.Client, error) {
-	c, err := chttp.New(&client, root.String(), auth)
-	if err != nil {
-		return nil, fmt.Errorf("set up authentication: %w", err)
-	}
-	return c.Client, nil
-}
-
-// redirectPolicy follows redirects that keep the request's method (GET and HEAD by
-// any of them, others by 307 and 308) and do not carry credentials to another host
-// or out of encryption (invariant 9). Of others, the redirect itself is the answer.
-func redirectPolicy(ep Endpoint) func(*http.Request, []*http.Request) error {
-	secret := ep.Username != "" || len(ep.Headers) > 0
-	return func(req *http.Request, via []*http.Request) error {
-		first := via[0]
-		elsewhere := !strings.EqualFold(req.URL.Hostname(), first.URL.Hostname()) || weaker(first.URL, req.URL)
-		if req.Method == first.Method && (!secret || !elsewhere) && len(via) <= maxRedirects {
-			return nil
-		}
-		// net/http has opened the body already and forgets it; kivik's log-in body is
-		// written by a goroutine that would wait for ever.
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
-		return http.ErrUseLastResponse
-	}
-}
-
-// do sends the request that build makes, logging in as needed. build is called
-// again where the request has to be sent again: after the server has shown that it
-// has no sessions, and after it has refused a session that had ended.
-func (s *server) do(build func() (*http.Request, error)) (*http.Response, error) {
-	if s.session == nil || s.sessionless.Load() {
-		return send(s.direct, build)
-	}
-	resp, err := send(s.session, build)
+func (s *server) newLogin(c Credentials, o Options) (login, error) {
 	switch {
-	case sessionRefused(err):
-		resp, err = send(s.direct, build)
-		if err == nil && resp.StatusCode != http.StatusUnauthorized {
-			s.sessionless.Store(true)
+	case c.Username != "":
+		return newPassword(s.base, s.root, c.Username, c.Password)
+	case c.Token != "":
+		return &bearer{base: s.base, root: s.root, tokens: always(c.Token)}, nil
+	case c.IAM.APIKey != "":
+		account, err := s.tokens.openAccount(c.IAM, o)
+		if err != nil {
+			return nil, err
 		}
-	case err == nil && resp.StatusCode == http.StatusUnauthorized:
-		// kivik has dropped the cookie and logs in anew; it does not send again.
+		return &bearer{base: s.base, root: s.root, tokens: account.token}, nil
+	}
+	client := s.base
+	return anonymous{client: &client}, nil
+}
+
+// do sends the request that build makes, logging in as needed. Where the server does not
+// take the credentials and renew has others meanwhile, those are used from then on.
+func (s *server) do(ctx context.Context, renew *Renewal, o Options, build builder) (*http.Response, error) {
+	used := s.current()
+	resp, err := used.do(ctx, build)
+	if renew == nil || !refusesLogin(resp, err) {
+		return resp, err
+	}
+	fresh, changed := s.renew(ctx, renew, o, used)
+	if !changed {
+		return resp, err
+	}
+	if err == nil {
 		discard(resp.Body)
-		return send(s.session, build)
 	}
-	return resp, err
+	return fresh.do(ctx, build)
 }
 
-func send(client *http.Client, build func() (*http.Request, error)) (*http.Response, error) {
-	req, err := build()
+func (s *server) current() login {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.login
+}
+
+// renew replaces the log-in that was refused, if another one has not done so already.
+func (s *server) renew(ctx context.Context, renew *Renewal, o Options, used login) (fresh login, changed bool) {
+	s.renewing.Lock()
+	defer s.renewing.Unlock()
+	if l := s.current(); l != used {
+		return l, true
+	}
+	c, err := renew.Credentials(ctx)
+	if err != nil || c == s.secret { // the server's refusal is what the caller is told
+		return used, false
+	}
+	l, err := s.newLogin(c, o)
 	if err != nil {
-		return nil, err
+		return used, false
 	}
-	return client.Do(req)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.login, s.secret = l, c
+	return l, true
 }
 
-// sessionRefused reports whether err is a refusal to log in that Basic may not meet: the
-// server has no sessions, or wants a valid user before it gives one
-// (require_valid_user).
-func sessionRefused(err error) bool {
-	var e *chttp.HTTPError
-	if !errors.As(err, &e) {
-		return false
+// refusesLogin reports whether the server, or whoever gives tokens for it, does not know the
+// credentials.
+func refusesLogin(resp *http.Response, err error) bool {
+	if err == nil {
+		return resp.StatusCode == http.StatusUnauthorized
 	}
-	switch e.HTTPStatus() {
-	case http.StatusUnauthorized, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return true
+	var session *chttp.HTTPError
+	var token *HTTPError
+	switch {
+	case errors.As(err, &session):
+		return session.HTTPStatus() == http.StatusUnauthorized || session.HTTPStatus() == http.StatusForbidden
+	case errors.As(err, &token):
+		return Classify(token) == Permanent
 	}
 	return false
 }

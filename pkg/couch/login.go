@@ -1,0 +1,224 @@
+package couch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-kivik/kivik/v4/couchdb/chttp"
+	"github.com/go-kivik/kivik/v4/driver"
+)
+
+// login sends requests as somebody.
+type login interface {
+	// do sends the request that build makes, logging in as needed. build is called
+	// again where the request has to be sent again.
+	do(ctx context.Context, build builder) (*http.Response, error)
+}
+
+// builder makes a request, as often as it has to be sent.
+type builder func(ctx context.Context) (*http.Request, error)
+
+func send(ctx context.Context, client *http.Client, build builder) (*http.Response, error) {
+	req, err := build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return client.Do(req)
+}
+
+// anonymous sends requests as they are.
+type anonymous struct{ client *http.Client }
+
+func (a anonymous) do(ctx context.Context, build builder) (*http.Response, error) {
+	return send(ctx, a.client, build)
+}
+
+// authenticated returns the client with kivik's authentication in its transport.
+// The credentials are passed beside the URL, so that the URL stays printable.
+func authenticated(client http.Client, root *url.URL, auth driver.Options) (*http.Client, error) {
+	c, err := chttp.New(&client, root.String(), auth)
+	if err != nil {
+		return nil, fmt.Errorf("set up authentication: %w", err)
+	}
+	return c.Client, nil
+}
+
+// password logs in with a user and a password: for a session where the server has
+// them, and else with Basic.
+type password struct {
+	jar             *sessionJar
+	session, direct *http.Client
+	// sessionless is set once the server has turned out to take Basic only.
+	sessionless atomic.Bool
+	// guarded is set once the server has turned out to want a valid user even of who
+	// logs in (require_valid_user).
+	guarded atomic.Bool
+}
+
+func newPassword(base http.Client, root *url.URL, user, secret string) (*password, error) {
+	p := &password{jar: newSessionJar(root)}
+	var err error
+	if p.direct, err = authenticated(base, root, chttp.BasicAuth(user, secret)); err != nil {
+		return nil, err
+	}
+	base.Jar = p.jar
+	base.Transport = &sessionTransport{
+		next: base.Transport, login: root.EscapedPath() + "/_session",
+		user: user, password: secret, guarded: &p.guarded,
+	}
+	p.session, err = authenticated(base, root, chttp.CookieAuth(user, secret))
+	return p, err
+}
+
+func (p *password) do(ctx context.Context, build builder) (*http.Response, error) {
+	if p.sessionless.Load() {
+		return send(ctx, p.direct, build)
+	}
+	resp, sent, err := p.inSession(ctx, build)
+	if wantsValidUser(err) && p.guarded.CompareAndSwap(false, true) {
+		resp, sent, err = p.inSession(ctx, build)
+	}
+	switch {
+	case lacksSessions(err):
+		return p.basic(ctx, build)
+	case err != nil || resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden:
+		return resp, err
+	case p.jar.refused(sent):
+		discard(resp.Body)
+		resp, _, err = p.inSession(ctx, build)
+	case p.jar.empty(): // the server took the log-in and gave no session
+		discard(resp.Body)
+		return p.basic(ctx, build)
+	}
+	return resp, err
+}
+
+// basic sends the request without a session, and so all that follow if it is answered.
+func (p *password) basic(ctx context.Context, build builder) (*http.Response, error) {
+	resp, err := send(ctx, p.direct, build)
+	if err == nil && resp.StatusCode != http.StatusUnauthorized {
+		p.sessionless.Store(true)
+	}
+	return resp, err
+}
+
+// inSession sends the request and returns the session that went with it.
+func (p *password) inSession(ctx context.Context, build builder) (*http.Response, string, error) {
+	var sent string
+	resp, err := send(context.WithValue(ctx, sentKey{}, &sent), p.session, build)
+	return resp, sent, err
+}
+
+// wantsValidUser reports whether err is the refusal of a log-in that did not say, in the
+// header too, who logs in.
+func wantsValidUser(err error) bool {
+	var e *chttp.HTTPError
+	return errors.As(err, &e) && e.HTTPStatus() == http.StatusUnauthorized && e.Response.Header.Get("WWW-Authenticate") != ""
+}
+
+// lacksSessions reports whether err is the answer of a server without sessions.
+func lacksSessions(err error) bool {
+	var e *chttp.HTTPError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.HTTPStatus() {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// sentKey leads to where a request's session is noted.
+type sentKey struct{}
+
+// sessionTransport is below kivik's authentication. It sees which session a request
+// carries in the end, and adds to a log-in what a guarded server wants to see.
+type sessionTransport struct {
+	next           http.RoundTripper
+	login          string // the escaped path
+	user, password string
+	guarded        *atomic.Bool
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *sessionTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.EscapedPath() == t.login && req.Method == http.MethodPost {
+		if t.guarded.Load() {
+			req = req.Clone(req.Context())
+			req.SetBasicAuth(t.user, t.password)
+		}
+		return t.next.RoundTrip(req)
+	}
+	if sent, ok := req.Context().Value(sentKey{}).(*string); ok {
+		if c, err := req.Cookie(sessionCookie); err == nil {
+			*sent = c.Value
+		}
+	}
+	return t.next.RoundTrip(req)
+}
+
+// bearer sends a token, which tokens may replace when it ends or is refused.
+type bearer struct {
+	base http.Client
+	root *url.URL
+	// tokens returns a token other than the one that was refused, if it can; refused is
+	// empty for any token.
+	tokens func(ctx context.Context, refused string) (string, error)
+
+	mu     sync.Mutex
+	token  string
+	client *http.Client // sends the token
+}
+
+func (b *bearer) do(ctx context.Context, build builder) (*http.Response, error) {
+	token, err := b.tokens(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	resp, err := b.send(ctx, token, build)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	other, err := b.tokens(ctx, token)
+	if err != nil {
+		discard(resp.Body)
+		return nil, err
+	}
+	if other == token {
+		return resp, nil
+	}
+	discard(resp.Body)
+	return b.send(ctx, other, build)
+}
+
+func (b *bearer) send(ctx context.Context, token string, build builder) (*http.Response, error) {
+	client, err := b.clientFor(token)
+	if err != nil {
+		return nil, err
+	}
+	return send(ctx, client, build)
+}
+
+// clientFor keeps the client of the newest token.
+func (b *bearer) clientFor(token string) (_ *http.Client, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.client == nil || b.token != token {
+		if b.client, err = authenticated(b.base, b.root, chttp.JWTAuth(token)); err != nil {
+			return nil, err
+		}
+		b.token = token
+	}
+	return b.client, nil
+}
+
+// always is the source of a token that stays.
+func always(token string) func(context.Context, string) (string, error) {
+	return func(context.Context, string) (string, error) { return token, nil }
+}

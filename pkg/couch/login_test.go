@@ -1,0 +1,349 @@
+package couch
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// couchAuth is a server with sessions and Basic, as CouchDB has them.
+type couchAuth struct {
+	mu         sync.Mutex
+	logins     int
+	requests   int
+	bySession  int    // of the requests, those that a session let in
+	session    string // the one that is valid
+	secret     string // the password, if it is not "p@"
+	base       string
+	cookie     string // attributes
+	noSession  int    // status of _session, if not 0
+	refusal    int    // status of all else, if not 0
+	failLogins int    // log-ins that are answered with 503
+	guarded    bool   // require_valid_user
+	extend     bool   // every answer has a new session
+}
+
+func (c *couchAuth) password() string { return cmp.Or(c.secret, "p@") }
+
+func (c *couchAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.URL.Path == c.base+"/_session" {
+		c.login(w, r)
+		return
+	}
+	c.requests++
+	if c.refusal != 0 {
+		status(c.refusal, `{"error":"x","reason":"You are not allowed to access this db."}`)(w, r)
+		return
+	}
+	user, pass, basic := r.BasicAuth()
+	cookie, _ := r.Cookie("AuthSession")
+	inSession := cookie != nil && cookie.Value == c.session && c.session != ""
+	if !inSession && (!basic || user != "u" || pass != c.password()) {
+		status(401, `{"error":"unauthorized","reason":"You are not authorized to access this db."}`)(w, r)
+		return
+	}
+	if inSession {
+		c.bySession++
+	}
+	if c.extend {
+		c.session += "+"
+		w.Header().Set("Set-Cookie", "AuthSession="+c.session+c.cookie)
+	}
+	_, _ = io.WriteString(w, `{"db_name":"db"}`)
+}
+
+func (c *couchAuth) login(w http.ResponseWriter, r *http.Request) {
+	c.logins++
+	w.Header().Set("Content-Type", "application/json")
+	body, _ := io.ReadAll(r.Body)
+	switch _, pass, _ := r.BasicAuth(); {
+	case c.noSession != 0:
+		status(c.noSession, `{"error":"x","reason":"no sessions"}`)(w, r)
+		return
+	case c.failLogins > 0:
+		c.failLogins--
+		status(503, `{}`)(w, r)
+		return
+	case c.guarded && pass != c.password():
+		w.Header().Set("WWW-Authenticate", `Basic realm="server"`)
+		status(401, `{"error":"unauthorized","reason":"Authentication required."}`)(w, r)
+		return
+	case string(body) != `{"name":"u","password":"`+c.password()+`"}`+"\n":
+		status(401, `{"error":"unauthorized","reason":"Name or password is incorrect."}`)(w, r)
+		return
+	}
+	c.session = fmt.Sprintf("session%d", c.logins)
+	w.Header().Add("Set-Cookie", "Tracker=x; Path=/")
+	w.Header().Add("Set-Cookie", "AuthSession="+c.session+c.cookie)
+	w.Header().Add("Set-Cookie", "Balancer=y")
+	_, _ = io.WriteString(w, `{"ok":true}`)
+}
+
+func (c *couchAuth) open(t *testing.T, user, pass string) *DB {
+	t.Helper()
+	s := httptest.NewServer(c)
+	t.Cleanup(s.Close)
+	db, err := Open(Endpoint{URL: s.URL + c.base + "/db", Username: user, Password: pass}, Options{RetryInterval: time.Millisecond})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	return db
+}
+
+// clock is a time that tests set.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// sessionOf gives the database's sessions a clock.
+func sessionOf(t *testing.T, db *DB) (*sessionJar, *clock) {
+	t.Helper()
+	c := &clock{at: time.Now()}
+	jar := db.server.login.(*password).jar
+	jar.now = c.now
+	return jar, c
+}
+
+func requireInfo(t *testing.T, db *DB) {
+	t.Helper()
+	_, err := db.Info(context.Background())
+	require.NoError(t, err)
+}
+
+func TestSessionIsSharedAndRenewed(t *testing.T) {
+	for _, base := range []string{"", "/couch", "/a/b"} {
+		c := &couchAuth{base: base, cookie: "; Version=1; Path=/; HttpOnly"}
+		db := c.open(t, "u", "p@")
+		_, clock := sessionOf(t, db)
+		together := func() {
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					_, err := db.Info(context.Background())
+					require.NoError(t, err)
+				})
+			}
+			wg.Wait()
+		}
+		together()
+		require.Equal(t, 1, c.logins)
+		for logins := 2; logins < 4; logins++ {
+			c.session = "ended"
+			together()
+			require.Equal(t, logins, c.logins, "those that were refused together log in once")
+			clock.pass(renewalPause)
+		}
+	}
+}
+
+func TestSessionThatIsRefusedAnewIsNotReplacedEachTime(t *testing.T) {
+	for _, code := range []int{401, 403} {
+		c := &couchAuth{refusal: code}
+		db := c.open(t, "u", "p@")
+		_, clock := sessionOf(t, db)
+		for range 5 {
+			_, err := db.Info(context.Background())
+			require.True(t, hasStatus(err, code), err)
+		}
+		require.Equal(t, 2, c.logins, "the second session did not help either")
+		require.Equal(t, 6, c.requests)
+		clock.pass(renewalPause)
+		_, err := db.Info(context.Background())
+		require.True(t, hasStatus(err, code), err)
+		require.Equal(t, 3, c.logins)
+	}
+}
+
+func TestSessionIsRenewedBeforeItEnds(t *testing.T) {
+	for attributes, life := range map[string]time.Duration{
+		"; Version=1; Path=/; HttpOnly": 550 * time.Second,
+		"; Max-Age=100":                 90 * time.Second,
+		"; Max-Age=nonsense":            550 * time.Second,
+		"; max-age=600; HttpOnly":       540 * time.Second,
+	} {
+		c := &couchAuth{cookie: attributes}
+		db := c.open(t, "u", "p@")
+		_, clock := sessionOf(t, db)
+		requireInfo(t, db)
+		clock.pass(life - time.Second)
+		requireInfo(t, db)
+		require.Equal(t, 1, c.logins, attributes)
+		clock.pass(2 * time.Second)
+		requireInfo(t, db)
+		require.Equal(t, 2, c.logins, attributes)
+		require.Equal(t, 3, c.requests, "the server has refused none")
+	}
+}
+
+func TestSessionThatTheServerExtendsIsTaken(t *testing.T) {
+	c := &couchAuth{cookie: "; Max-Age=100", extend: true}
+	db := c.open(t, "u", "p@")
+	_, clock := sessionOf(t, db)
+	for range 5 {
+		requireInfo(t, db)
+		clock.pass(80 * time.Second)
+	}
+	require.Equal(t, 1, c.logins)
+}
+
+func TestOnlyTheSessionCookieOfThisServerIsKept(t *testing.T) {
+	jar := newSessionJar(&url.URL{Scheme: "http", Host: "h"})
+	u := &url.URL{Scheme: "http", Host: "h", Path: "/x"}
+	jar.SetCookies(u, []*http.Cookie{{Name: "AuthSession", Value: "a", MaxAge: 600}, {Name: "other", Value: "b"}})
+	want := []*http.Cookie{{Name: "AuthSession", Value: "a"}}
+	require.Equal(t, want, jar.Cookies(u))
+	jar.SetCookies(u, []*http.Cookie{{Name: "AuthSession", Value: "a", Expires: time.Now().Add(-time.Hour)}, {Name: "AuthSession"}})
+	require.Equal(t, want, jar.Cookies(u), "kivik drops the session at each 401")
+	for _, other := range []string{"http://elsewhere", "http://h:8080", "http://sub.h"} {
+		jar.SetCookies(mustURL(other), []*http.Cookie{{Name: "AuthSession", Value: "bad", MaxAge: 600}})
+		require.Empty(t, jar.Cookies(mustURL(other)), other)
+	}
+	require.Equal(t, want, jar.Cookies(u))
+	require.Equal(t, want, jar.Cookies(mustURL("https://h:6984/x")), "not weaker")
+}
+
+func TestServersWithoutSessionsGetBasic(t *testing.T) {
+	for _, code := range []int{404, 405, 501, 200} {
+		c := &couchAuth{noSession: code}
+		db := c.open(t, "u", "p@")
+		for range 3 {
+			requireInfo(t, db)
+		}
+		require.Equal(t, 1, c.logins, "the first refusal is remembered")
+		if code != 200 {
+			require.Equal(t, 3, c.requests)
+		}
+	}
+}
+
+func TestServersThatWantAValidUserGetBasicWithTheLogin(t *testing.T) {
+	c := &couchAuth{guarded: true}
+	db := c.open(t, "u", "p@")
+	_, clock := sessionOf(t, db)
+	for range 3 {
+		requireInfo(t, db)
+	}
+	require.Equal(t, 2, c.logins)
+	require.Equal(t, 3, c.bySession, "and a session for all that follows")
+	c.session = "ended"
+	clock.pass(time.Hour)
+	requireInfo(t, db)
+	require.Equal(t, 3, c.logins, "it is remembered")
+}
+
+// A server locks an account after a few wrong passwords.
+func TestWrongPasswordIsPermanentAndTriedOnce(t *testing.T) {
+	c := &couchAuth{}
+	_, err := c.open(t, "u", "wrong").Info(context.Background())
+	require.True(t, IsUnauthorized(err), err)
+	require.Equal(t, Permanent, Classify(err))
+	require.ErrorContains(t, err, "Name or password is incorrect")
+	require.Equal(t, 1, c.logins)
+	require.Zero(t, c.requests)
+}
+
+func TestRefusedLoginNamesTheSession(t *testing.T) {
+	c := &couchAuth{noSession: 403}
+	_, err := c.open(t, "u", "p@").Info(context.Background())
+	require.True(t, IsForbidden(err), err)
+	require.ErrorContains(t, err, "/_session")
+	require.Equal(t, Permanent, Classify(err))
+}
+
+func TestLoginThatFailsIsTriedAgain(t *testing.T) {
+	c := &couchAuth{failLogins: 2}
+	requireInfo(t, c.open(t, "u", "p@"))
+	require.Equal(t, 3, c.logins)
+}
+
+func TestLoginFollowsRedirectsWithItsBody(t *testing.T) {
+	c := &couchAuth{base: "/couch"}
+	mux := http.NewServeMux()
+	mux.Handle("/couch/", c)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/couch"+r.URL.Path, http.StatusMovedPermanently)
+	})
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	db, err := Open(Endpoint{URL: s.URL + "/db", Username: "u", Password: "p@"}, Options{})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	requireInfo(t, db)
+	require.Equal(t, 1, c.bySession)
+}
+
+func TestChangedPasswordIsReadAgainWhereItIsFrom(t *testing.T) {
+	for _, code := range []int{0, 404} { // with sessions, and with Basic
+		c := &couchAuth{noSession: code}
+		s := httptest.NewServer(c)
+		t.Cleanup(s.Close)
+		reads := 0
+		now := Credentials{Username: "u", Password: "p@"}
+		db, err := Open(Endpoint{URL: s.URL + "/db", Username: "u", Password: "old", Renewal: &Renewal{
+			Credentials: func(context.Context) (Credentials, error) { reads++; return now, nil },
+		}}, Options{})
+		require.NoError(t, err)
+		t.Cleanup(db.Close)
+		requireInfo(t, db)
+		requireInfo(t, db)
+		require.Equal(t, 1, reads, "read once, and not again while it is good")
+		c.secret = "new"
+		c.session = "ended"
+		_, err = db.Info(context.Background())
+		require.True(t, IsUnauthorized(err), err)
+		now.Password = "new"
+		requireInfo(t, db)
+	}
+}
+
+func TestBearerTokenIsSentAndReadAgainWhenRefused(t *testing.T) {
+	good := "t1"
+	var seen []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.URL.Path+" "+r.Header.Get("Authorization"))
+		if r.Header.Get("Authorization") != "Bearer "+good {
+			status(401, `{"error":"unauthorized","reason":"exp not in future"}`)(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, `{}`)
+	}))
+	t.Cleanup(s.Close)
+	token := "t1"
+	db, err := Open(Endpoint{URL: s.URL + "/db", Token: "t1", Renewal: &Renewal{
+		Credentials: func(context.Context) (Credentials, error) { return Credentials{Token: token}, nil },
+	}}, Options{})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	requireInfo(t, db)
+	good = "t2"
+	_, err = db.Info(context.Background())
+	require.True(t, IsUnauthorized(err), err)
+	require.Equal(t, Permanent, Classify(err))
+	require.NotContains(t, err.Error(), "t1")
+	token = "t2"
+	requireInfo(t, db)
+	require.Equal(t, []string{"/db Bearer t1", "/db Bearer t1", "/db Bearer t1", "/db Bearer t2"}, seen)
+}
