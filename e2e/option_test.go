@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace/e2e/chaosproxy"
 	"millrace/e2e/compare"
@@ -101,20 +102,124 @@ func TestNoBulkGetReadsDocumentsOneByOne(t *testing.T) {
 }
 
 func TestNoCheckpointsLeavesNothingInTheDatabases(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.fill(dataset.Bulk(100, 300))
+		s.replicate("--no-checkpoints").Completed()
+		again := s.replicate("--no-checkpoints").Completed()
+		if again.MissingChecked != 100 || again.DocsWritten != 0 {
+			s.Errorf("second run: %+v", again)
+		}
+		if r := again.Result; !r.OK || r.UseCheckpoints == nil || *r.UseCheckpoints || r.History != nil || r.SessionID != "" {
+			s.Errorf("result: %+v", r)
+		}
+		for _, db := range []string{s.source, s.target} {
+			if status := ask(s.T, http.MethodGet, db+"/_local/"+base(again), "", nil); status != http.StatusNotFound {
+				s.Errorf("asked for a checkpoint, a database answers %d", status)
+			}
+		}
+		s.same()
+	})
+}
+
+// As in CouchDB: the option is about writing.
+func TestNoCheckpointsGoesOnFromThoseThatAreThere(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		s.edit(s.source, "before-", 20, 1)
+		with := s.replicate().Completed()
+		edits := s.edit(s.source, "after-", 10, 2)
+		without := s.replicate("--no-checkpoints").Completed()
+		if without.MissingChecked > edits.Total() || without.DocsWritten == 0 {
+			s.Errorf("after %+v: %+v", edits, without)
+		}
+		var log program.Result
+		ask(s.T, http.MethodGet, s.target+"/_local/"+base(with), "", &log)
+		if log.SessionID != with.Result.SessionID {
+			s.Errorf("the checkpoint is of session %s, and was of %s", log.SessionID, with.Result.SessionID)
+		}
+		s.same()
+	})
+}
+
+// base is the part of a replication's id that names its checkpoints.
+func base(e program.Event) string {
+	id, _, _ := strings.Cut(e.ReplicationID, "+")
+	return id
+}
+
+func TestWorkerProcessesBoundWhatIsAskedAtOnce(t *testing.T) {
 	s := onMillponds(t)
-	s.fill(dataset.Bulk(100, 300))
-	atSource, atTarget := through(t, &s.source), through(t, &s.target)
-	s.replicate("--no-checkpoints").Completed()
-	again := s.replicate("--no-checkpoints").Completed()
-	if again.MissingChecked != 100 || again.DocsWritten != 0 {
-		t.Errorf("second run: %+v", again)
+	s.fill(dataset.Bulk(400, 300))
+	for _, workers := range []int{1, 3} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
+			s := s
+			s.T = t
+			s.target = s.pair.Target.NewDB(t)
+			direct := s
+			source, target := through(t, &s.source), through(t, &s.target)
+			for _, p := range []*chaosproxy.Proxy{source, target} {
+				p.Add(chaosproxy.Rule{Do: chaosproxy.Delay(20 * time.Millisecond)})
+			}
+			s.replicate("--workers", fmt.Sprint(workers), "--batch-size", "10").Completed()
+			direct.same()
+			for kind, count := range map[chaosproxy.Endpoint]chaosproxy.Count{
+				chaosproxy.BulkGet: source.Counts()[chaosproxy.BulkGet], chaosproxy.BulkDocs: target.Counts()[chaosproxy.BulkDocs],
+				chaosproxy.RevsDiff: target.Counts()[chaosproxy.RevsDiff],
+			} {
+				// That it reaches its bound takes a machine with time for it.
+				if count.AtOnce > workers || count.Requests == 0 {
+					t.Errorf("%s: %d requests at once, %d in all", kind, count.AtOnce, count.Requests)
+				}
+				t.Logf("%s: %d requests at once, %d in all", kind, count.AtOnce, count.Requests)
+			}
+		})
 	}
-	for name, p := range map[string]*chaosproxy.Proxy{"source": atSource, "target": atTarget} {
-		if n := p.Counts()[chaosproxy.Local].Requests; n != 0 {
-			t.Errorf("%d requests to _local of the %s", n, name)
+}
+
+func TestOptionsWithoutEffectAreAcceptedAndNamed(t *testing.T) {
+	s := onMillponds(t)
+	s.fill(dataset.Bulk(10, 300))
+	document := s.document(`"socket_options":"[{keepalive,true},{nodelay,false}]","ibrowse_options":"[]"`)
+	summary := program.Replicate(t, "--document", document).Completed()
+	for _, option := range []string{"socket_options", "ibrowse_options"} {
+		if !slices.ContainsFunc(summary.Notes, func(note string) bool { return strings.Contains(note, "`"+option+"` has no effect") }) {
+			t.Errorf("notes: %q", summary.Notes)
 		}
 	}
 	s.same()
+	p := program.Start(t, program.Millrace, []string{"replicate", "--document", document})
+	if code := p.Wait(); code != program.ExitOK || !strings.Contains(p.Stderr.String(), "note: the option `socket_options` has no effect here\n") {
+		t.Errorf("exit code %d, %s", code, p.Stderr)
+	}
+}
+
+func TestWhatIsWrongOrNotSupportedIsRefusedByName(t *testing.T) {
+	s := onMillponds(t)
+	for fields, says := range map[string]string{
+		`"filter":"a/b"`:            "`filter` is not supported",
+		`"selector":{"a":1}`:        "`selector` is not supported",
+		`"skip_deletes":true`:       "`skip_deletes` is not supported",
+		`"paused":true`:             "`paused` is not supported",
+		`"cancel":true`:             "`cancel` is not supported",
+		`"worker_processes":0`:      "parameter `worker_processes` must be an integer of 1 or more",
+		`"use_checkpoints":"false"`: "parameter `use_checkpoints` must be a boolean",
+		`"create_target_params":1`:  "parameter `create_target_params` must be a JSON object",
+	} {
+		p := program.Start(t, program.Millrace, []string{"replicate", "--document", s.document(fields)})
+		if code := p.Wait(); code != program.ExitUsage || !strings.Contains(p.Stderr.String(), says) {
+			t.Errorf("%s: exit code %d, %s", fields, code, p.Stderr)
+		}
+	}
+}
+
+// document writes a replication document with these fields beside the databases, and
+// returns its file.
+func (s scenario) document(fields string) string {
+	s.Helper()
+	file := filepath.Join(s.TempDir(), "replication.json")
+	if err := os.WriteFile(file, fmt.Appendf(nil, `{"source":%q,"target":%q,%s}`, s.source, s.target, fields), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	return file
 }
 
 func TestDatabaseNamesMayBeAwkward(t *testing.T) {

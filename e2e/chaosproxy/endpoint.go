@@ -34,6 +34,8 @@ type Count struct {
 	Requests int
 	// Forwarded is how many of them the server was asked.
 	Forwarded int
+	// AtOnce is how many waited for their answer to begin at the same time, at most.
+	AtOnce int
 	// RequestBytes and AnswerBytes are bytes of bodies passed on, as they went
 	// over the wire (compressed, if they were).
 	RequestBytes, AnswerBytes int64
@@ -43,6 +45,7 @@ type Count struct {
 type counter struct {
 	proxy *Proxy
 	Count
+	waiting int // for their answer
 }
 
 func (c *counter) add(f func(*Count)) {
@@ -79,7 +82,16 @@ func (p *Proxy) count(r *http.Request) *counter {
 		p.counts[kind] = c
 	}
 	c.Requests++
+	c.waiting++
+	c.AtOnce = max(c.AtOnce, c.waiting)
 	return c
+}
+
+// answered says that a request waits no longer.
+func (c *counter) answered() {
+	c.proxy.mu.Lock()
+	defer c.proxy.mu.Unlock()
+	c.waiting--
 }
 
 // Classify says of which kind a request is, from its path as sent: an escaped

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type exchange struct {
 	counter *counter
 	action  decision
 	client  context.Context // done when the client has gone
+	answers sync.Once       // the answer begins, or there is none
 }
 
 type exchangeKey struct{}
@@ -31,6 +33,7 @@ var (
 // serve does to the request what was decided. A panic with http.ErrAbortHandler is
 // the http package's way to cut the client's connection.
 func (x *exchange) serve(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+	defer x.waitsNoMore()
 	switch x.action.kind {
 	case reply:
 		x.reply(w, r)
@@ -50,6 +53,10 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request, forward http.Ha
 	forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 }
 
+// waitsNoMore comes before the client can see anything of the answer, and so before it
+// can make the next request.
+func (x *exchange) waitsNoMore() { x.answers.Do(x.counter.answered) }
+
 func (x *exchange) reply(w http.ResponseWriter, r *http.Request) {
 	// Read the request first, as a server does that refuses what it was sent: a
 	// client that is still writing would see a reset instead of the answer.
@@ -57,6 +64,7 @@ func (x *exchange) reply(w http.ResponseWriter, r *http.Request) {
 	for name, values := range x.action.header {
 		w.Header()[name] = values
 	}
+	x.waitsNoMore()
 	w.WriteHeader(x.action.status)
 	_, _ = io.WriteString(w, x.action.body)
 }
@@ -75,6 +83,7 @@ func (x *exchange) hang(done <-chan time.Time) {
 // answered does to the server's answer what was decided; an error cuts the
 // client's connection.
 func (x *exchange) answered(res *http.Response) error {
+	x.waitsNoMore()
 	switch x.action.kind {
 	case dropAnswer:
 		// The whole answer first: then the server is surely done with the request.

@@ -7,10 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"millrace/e2e/chaosproxy"
 )
@@ -177,7 +180,7 @@ func TestRuleActsOnTheRequestsItCounts(t *testing.T) {
 		t.Errorf("rule has %d hits, want 2", rule.Hits())
 	}
 	count := p.Counts()[chaosproxy.BulkDocs]
-	if want := (chaosproxy.Count{Requests: 4, Forwarded: 2, RequestBytes: 4, AnswerBytes: 4}); count != want {
+	if want := (chaosproxy.Count{Requests: 4, Forwarded: 2, AtOnce: 1, RequestBytes: 4, AnswerBytes: 4}); count != want {
 		t.Errorf("counted %+v, want %+v", count, want)
 	}
 	p.ResetCounts()
@@ -361,6 +364,35 @@ func TestStartRefusesATargetWithoutHost(t *testing.T) {
 	for _, target := range []string{"", "/db", "http://", "http://a b"} {
 		if _, err := chaosproxy.Start(target, 0); err == nil {
 			t.Errorf("Start(%q) is fine", target)
+		}
+	}
+}
+
+func TestCountsTellHowManyWaitedAtOnce(t *testing.T) {
+	p := start(t, newOrigin(t).URL)
+	held := p.Add(chaosproxy.Rule{Match: chaosproxy.On(chaosproxy.RevsDiff), Do: chaosproxy.Delay(time.Hour)})
+	client := newClient(t)
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() {
+			if _, _, err := post(t, client, p.URL()+"/db/_revs_diff", "{}"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for p.Counts()[chaosproxy.RevsDiff].Requests < 3 {
+		runtime.Gosched()
+	}
+	held.Remove()
+	group.Wait()
+	for range 3 { // one after the other
+		if _, _, err := post(t, client, p.URL()+"/db/_bulk_docs", "{}"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for kind, want := range map[chaosproxy.Endpoint]int{chaosproxy.RevsDiff: 3, chaosproxy.BulkDocs: 1} {
+		if got := p.Counts()[kind].AtOnce; got != want {
+			t.Errorf("%s: %d at once, want %d", kind, got, want)
 		}
 	}
 }

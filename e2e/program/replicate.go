@@ -32,13 +32,13 @@ type Event struct {
 	// Type is "state", "progress" or "summary".
 	Type string `json:"type"`
 
-	// State of the job, in events of the types state and summary; the rest of these
-	// in events of type state alone.
+	// Of the job, in events of the types state and summary.
 	State         string   `json:"state"`
-	Reason        string   `json:"reason"`
 	ReplicationID string   `json:"replication_id"`
-	ErrorCount    int      `json:"error_count"`
 	Notes         []string `json:"notes"`
+	// In events of type state alone.
+	Reason     string `json:"reason"`
+	ErrorCount int    `json:"error_count"`
 
 	// Of this run, in events of the types progress and summary. Pending is nil where
 	// it is not known.
@@ -49,6 +49,37 @@ type Event struct {
 	// Of the job over all its runs, in the summary.
 	Totals Counters `json:"totals"`
 	OK     bool     `json:"ok"`
+	// Result is what CouchDB's replicator would answer, in the summary of one that is complete.
+	Result Result `json:"result"`
+}
+
+// Result is what CouchDB's POST /_replicate answers about a one-shot replication, whichever
+// replicator did it.
+type Result struct {
+	OK        bool `json:"ok"`
+	NoChanges bool `json:"no_changes"`
+	// UseCheckpoints is nil but where there are none.
+	UseCheckpoints *bool           `json:"use_checkpoints"`
+	SessionID      string          `json:"session_id"`
+	SourceLastSeq  json.RawMessage `json:"source_last_seq"`
+	Version        int             `json:"replication_id_version"`
+	History        []Session       `json:"history"`
+	// Of a replication by doc_ids.
+	DocsRead         *int   `json:"docs_read"`
+	DocsWritten      *int   `json:"docs_written"`
+	DocWriteFailures *int   `json:"doc_write_failures"`
+	StartTime        string `json:"start_time"`
+	// Reason is why there is no result.
+	Reason string `json:"reason"`
+}
+
+// Session is one entry of a checkpoint's history. Its counters are totals.
+type Session struct {
+	Counters
+	SessionID    string          `json:"session_id"`
+	StartLastSeq json.RawMessage `json:"start_last_seq"`
+	EndLastSeq   json.RawMessage `json:"end_last_seq"`
+	RecordedSeq  json.RawMessage `json:"recorded_seq"`
 }
 
 // Replication is a running millrace replicate.

@@ -12,12 +12,25 @@ type dealer[T any] struct {
 	busy   int      // items being handled
 }
 
-// dealerRules bounds a dealer. Every field is at least 1.
+// dealerRules bounds a dealer. Every number is at least 1.
 type dealerRules struct {
 	inFlight   int // items being handled at once
 	perSubject int // of one subject at once
 	share      int // items queued of one subject
 	capacity   int // items held of all subjects
+	// bound is perSubject for a subject that has a bound of its own, and 0 for any
+	// other. Nil: none has. It is asked whenever an item comes or is done.
+	bound func(subject string) int
+}
+
+// most is how many items of a subject may be handled at once.
+func (r dealerRules) most(subject string) int {
+	if r.bound != nil {
+		if n := r.bound(subject); n > 0 {
+			return n
+		}
+	}
+	return r.perSubject
 }
 
 // dealerQueue is one subject's. It exists while the subject has items.
@@ -119,7 +132,7 @@ func (d *dealer[T]) empty() []T {
 
 // line puts a subject at the end of the line when one of its items may be dealt.
 func (d *dealer[T]) line(subject string, q *dealerQueue[T]) {
-	if q.isReady || len(q.items) == 0 || q.busy >= d.rules.perSubject {
+	if q.isReady || len(q.items) == 0 || q.busy >= d.rules.most(subject) {
 		return
 	}
 	q.isReady = true

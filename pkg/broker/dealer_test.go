@@ -42,6 +42,35 @@ func TestDealerHoldsBackASubjectThatIsBusy(t *testing.T) {
 	require.Equal(t, 2, item)
 }
 
+// A job may say how many of its batches are worked on at once, and change it meanwhile.
+func TestDealerKeepsToASubjectsOwnBound(t *testing.T) {
+	bound := map[string]int{"one": 1, "three": 3}
+	d := newDealer[int](dealerRules{
+		inFlight: 9, perSubject: 2, share: 9, capacity: 90, bound: func(subject string) int { return bound[subject] },
+	})
+	deal := func() map[string]int {
+		dealt := map[string]int{}
+		for subject, _, ok := d.next(); ok; subject, _, ok = d.next() {
+			dealt[subject]++
+		}
+		return dealt
+	}
+	for i := range 6 {
+		for _, subject := range []string{"one", "three", "silent"} {
+			mustTake(t, d, subject, i)
+		}
+	}
+	require.Equal(t, map[string]int{"one": 1, "three": 3, "silent": 2}, deal())
+	bound["one"] = 2
+	d.done("one")
+	require.Equal(t, map[string]int{"one": 2}, deal())
+	bound["one"] = 1
+	d.done("one")
+	require.Empty(t, deal(), "one is still being handled")
+	d.done("one")
+	require.Equal(t, map[string]int{"one": 1}, deal())
+}
+
 func TestDealerRefusesWhatIsOverASubjectsShare(t *testing.T) {
 	d := newDealer[int](dealerRules{inFlight: 1, perSubject: 1, share: 2, capacity: 90})
 	mustTake(t, d, "a", 1)
@@ -96,6 +125,8 @@ func TestDealerLaws(t *testing.T) {
 			share:      rapid.IntRange(1, 5).Draw(t, "share"),
 			capacity:   rapid.IntRange(6, 30).Draw(t, "capacity"),
 		}
+		own := rapid.MapOf(rapid.SampledFrom([]string{"a", "b"}), rapid.IntRange(1, 6)).Draw(t, "own bounds")
+		rules.bound = func(subject string) int { return own[subject] }
 		d := newDealer[int](rules)
 		taken, dealt := map[string][]int{}, map[string][]int{}
 		busy := map[string]int{}
@@ -133,8 +164,8 @@ func TestDealerLaws(t *testing.T) {
 				t.Fatalf("%d in flight of %d, %d held of %d", total, rules.inFlight, d.held, rules.capacity)
 			}
 			for subject, n := range busy {
-				if n > rules.perSubject {
-					t.Fatalf("%s: %d in flight of %d", subject, n, rules.perSubject)
+				if most := rules.most(subject); n > most {
+					t.Fatalf("%s: %d in flight of %d", subject, n, most)
 				}
 			}
 		}

@@ -41,7 +41,16 @@ func (s Subjects) Missing(site, job string) string { return s.build("missing", s
 // of its own: Missing is full while the doc-fetcher waits for room in Write, which the
 // bulk-writer can only make by asking again.
 func (s Subjects) Again(site, job string) string {
-	return s.build("missing", site, Token("again."+job))
+	return s.build("missing", site, job+again)
+}
+
+// again ends the last token of a subject that belongs to the job before it.
+const again = "-again"
+
+// Job is the job that a subject of a stage's work belongs to: of Selected, Missing, Again
+// and Write.
+func (s Subjects) Job(subject string) string {
+	return strings.TrimSuffix(subject[strings.LastIndexByte(subject, '.')+1:], again)
 }
 
 // Write carries references to documents, to the bulk-writer at site.

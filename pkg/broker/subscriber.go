@@ -50,6 +50,9 @@ type SubscriberOptions struct {
 	// never above InFlight. With 1, a subject's messages are handled in order,
 	// except those that come again: they were refused, or found no room here.
 	PerSubject int
+	// Bound is PerSubject for subjects that have a bound of their own, and 0 for
+	// those that have none. It must not block. Default: none has.
+	Bound func(subject string) int
 	// QueuePerSubject is how many messages of one subject wait here beside those
 	// being handled; more are put back with a delay. By default as many as a
 	// bounded subject can hold. When room is scarce, subjects get less.

@@ -52,6 +52,7 @@ func newSubscription(ctx context.Context, s *Subscriber, topic string) *subscrip
 			perSubject: s.options.PerSubject,
 			share:      s.options.QueuePerSubject,
 			capacity:   s.options.PullMaxMessages,
+			bound:      s.options.Bound,
 		}),
 	}
 	sub.pulling, sub.stop = context.WithCancel(ctx)

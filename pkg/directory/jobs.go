@@ -65,6 +65,10 @@ func (j *Jobs) Known(id string) *millracev1.Job {
 	return job
 }
 
+// Workers is how many batches of the job a stage should work on at once, its
+// worker_processes, as far as it is known; 0 when it is not.
+func (j *Jobs) Workers(id string) int { return int(j.Known(id).GetTuning().GetWorkerProcesses()) }
+
 // Newest returns the job as the bucket's leader has it. The error wraps [ErrUnknown]
 // when there is none.
 func (j *Jobs) Newest(ctx context.Context, id string) (*millracev1.Job, error) {

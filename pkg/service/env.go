@@ -26,7 +26,8 @@ type Env struct {
 	Site string
 	// Holder names this process in leases: no two processes have the same.
 	Holder string
-	// PerJob is how many batches of one job a stage works on at once.
+	// PerJob is how many batches of one job a stage works on at once, unless the job says
+	// otherwise.
 	PerJob int
 	// Pool opens the site's databases.
 	Pool *endpoint.Pool

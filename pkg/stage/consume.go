@@ -28,6 +28,9 @@ type Input struct {
 	// InFlight messages are handled at once. Of one job or feed there are never more than
 	// the stage's PerJob, so that a slow one does not hold up the others.
 	InFlight int
+	// Workers is what a job says its PerJob is, its worker_processes; 0 when it does not.
+	// Only for streams whose subjects are those of jobs, and nil otherwise. It must not block.
+	Workers func(job string) int
 	// Waiting is how many messages of one job or feed wait here beside those being
 	// handled; more are put back and come again later, after newer ones. 0 means as many
 	// as a job's subject may hold, so that none is put back. A stream whose subjects are
@@ -58,9 +61,13 @@ func Consume[M any, P interface {
 	if in.InOrder {
 		perSubject = 1
 	}
+	var bound func(subject string) int
+	if in.Workers != nil {
+		bound = func(subject string) int { return in.Workers(s.broker.Subjects().Job(subject)) }
+	}
 	sub, err := broker.NewSubscriber(s.broker, broker.SubscriberOptions{
 		Durable: in.Durable, Stream: in.Stream, Filter: []string{in.Filter},
-		InFlight: max(in.InFlight, perSubject), PerSubject: perSubject, QueuePerSubject: in.Waiting,
+		InFlight: max(in.InFlight, perSubject), PerSubject: perSubject, Bound: bound, QueuePerSubject: in.Waiting,
 		AckWait: ackWait,
 	})
 	if err != nil {

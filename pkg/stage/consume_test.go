@@ -291,3 +291,75 @@ func TestWhatIsOverIsNotReported(t *testing.T) {
 		t.Errorf("reported all the same: %v", err)
 	}
 }
+
+// Of a job that says how many of its batches are worked on at once no more are, and of
+// another one as many as the stage is told (worker_processes).
+func TestJobsHaveWorkersOfTheirOwn(t *testing.T) {
+	b := brokertest.Start(t)
+	s := newStage(t, b) // four of any job
+	const batches = 8
+	type count struct{ now, most int }
+	var mu sync.Mutex
+	counts := map[string]*count{"one": {}, "two": {}, "silent": {}}
+	enough := map[string]int{"one": 1, "two": 2, "silent": 4}
+	full := make(chan struct{})
+	handle := func(ctx context.Context, m *millracev1.SelectedBatch) error {
+		mu.Lock()
+		c := counts[m.Position.Job]
+		c.now++
+		c.most = max(c.most, c.now)
+		reached := true
+		for job, n := range enough {
+			reached = reached && counts[job].most >= n
+		}
+		if reached {
+			select {
+			case <-full:
+			default:
+				close(full)
+			}
+		}
+		mu.Unlock()
+		select { // until all are as busy as they may be
+		case <-full:
+		case <-ctx.Done():
+		}
+		mu.Lock()
+		c.now--
+		mu.Unlock()
+		return nil
+	}
+	err := stage.Consume(s, stage.Input{
+		Stream: b.Streams().Selected, Filter: b.Subjects().Selected("here", broker.Any), Durable: "test-here", InFlight: 16,
+		Workers: func(job string) int { return map[string]int{"one": 1, "two": 2}[job] },
+	}, handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &worker{t: t, broker: b}
+	for job := range counts {
+		for i := range batches {
+			w.subject = b.Subjects().Selected("here", job)
+			payload, err := proto.Marshal(&millracev1.SelectedBatch{Position: &millracev1.Position{Job: job, Run: 1, Ordinal: uint64(i)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.raw(payload, version("1"))
+		}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	w.awaitLeft(0)
+	cancel()
+	group.Wait()
+	for job, c := range counts {
+		if c.most != enough[job] {
+			t.Errorf("%s: %d batches at once, want %d", job, c.most, enough[job])
+		}
+	}
+}

@@ -30,7 +30,8 @@ type Options struct {
 	Telemetry *telemetry.Telemetry
 	// Log gets what operators should know.
 	Log *slog.Logger
-	// PerJob is how many batches of one job the stage works on at once. Required.
+	// PerJob is how many batches of one job the stage works on at once, unless the job
+	// says otherwise. Required.
 	PerJob int
 }
 

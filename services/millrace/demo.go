@@ -147,7 +147,7 @@ func (s *demo) load() error {
 // replicate begins the replication and shows it up to where the target has what the source has.
 func (s *demo) replicate() error {
 	began := time.Now()
-	if err := s.pipeline.begin(s.ponds); err != nil {
+	if err := s.pipeline.begin(s.ponds, s.flags.workers); err != nil {
 		return err
 	}
 	c, err := s.pipeline.catchUp()

@@ -45,8 +45,8 @@ func startPipeline(cmd *cobra.Command, d *demoFlags, streams string, log *slog.L
 }
 
 // begin submits the replication.
-func (p *pipeline) begin(of *ponds) (err error) {
-	spec, err := demoSpec(of)
+func (p *pipeline) begin(of *ponds, workers int) (err error) {
+	spec, err := demoSpec(of, workers)
 	if err != nil {
 		return err
 	}
@@ -61,10 +61,10 @@ func (p *pipeline) begin(of *ponds) (err error) {
 }
 
 // demoSpec is the replication as the document that CouchDB's _replicator takes.
-func demoSpec(of *ponds) (replication.Job, error) {
+func demoSpec(of *ponds, workers int) (replication.Job, error) {
 	doc, err := json.Marshal(map[string]any{
 		"source": of.source.String(), "target": of.target.String(), "create_target": true, "continuous": true,
-		"checkpoint_interval": (5 * time.Second).Milliseconds(),
+		"checkpoint_interval": checkpointInterval.Milliseconds(), "worker_processes": workers,
 	})
 	if err != nil {
 		return replication.Job{}, err

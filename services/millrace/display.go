@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"millrace/pkg/checkpoint"
 	"millrace/pkg/replication"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -32,14 +34,34 @@ type display struct {
 	finished    bool
 	settled     bool
 	rate        rate
+	notes       []string
+	replication string // its id
+	// result is what CouchDB's replicator would answer; only of one that is finished.
+	result checkpoint.Result
 }
 
 func newDisplay(cmd *cobra.Command, asJSON, quiet bool, job *millracev1.Job) *display {
 	now := time.Now()
-	return &display{
+	d := &display{
 		out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), json: asJSON, quiet: quiet,
 		bar: !asJSON && !quiet && isTerminal(cmd.ErrOrStderr()), continuous: job.Continuous,
 		began: now, lastLine: now, last: &millracev1.Status{Total: -1},
+	}
+	d.note(job.Notes)
+	return d
+}
+
+// note tells what an operator should know of the job, each thing once.
+func (d *display) note(notes []string) {
+	for _, text := range notes {
+		if slices.Contains(d.notes, text) {
+			continue
+		}
+		d.notes = append(d.notes, text)
+		if !d.json && !d.quiet {
+			d.clear()
+			fmt.Fprintf(d.err, "note: %s\n", text)
+		}
 	}
 }
 
@@ -61,7 +83,8 @@ func (d *display) status(s *millracev1.Status) {
 
 // job takes in the job's state.
 func (d *display) job(j *millracev1.Job) {
-	d.totals = j.Totals
+	d.totals, d.replication = j.Totals, j.ReplicationId
+	d.note(j.Notes)
 	if j.State == d.state && j.Reason == d.reason {
 		return
 	}
@@ -142,7 +165,10 @@ func (d *display) summary() {
 	if d.json {
 		out := d.progress("summary")
 		out["ok"], out["state"] = d.finished || d.continuous, d.state
-		out["totals"] = counted(d.totals)
+		out["totals"], out["notes"], out["replication_id"] = counted(d.totals), d.notes, d.replication
+		if d.finished {
+			out["result"] = d.result
+		}
 		d.printJSON(out)
 		return
 	}

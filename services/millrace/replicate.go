@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,6 @@ type replicateFlags struct {
 	json, quiet   bool
 	netrc         string
 	retries       int
-	workers       int
 	stallInterval time.Duration
 }
 
@@ -36,7 +36,7 @@ func newReplicateCommand() *cobra.Command {
 	r := &replicateFlags{config: service.FromEnvironment()}
 	r.config.LogLevel = "error"
 	cmd := &cobra.Command{
-		Use:   "replicate SOURCE TARGET",
+		Use:   "replicate SOURCE TARGET | --document FILE",
 		Short: "Replicate one database into another",
 		Long: `Replicates the database at URL SOURCE into the one at URL TARGET.
 
@@ -49,18 +49,20 @@ A user and a password come from the URL, or from MILLRACE_SOURCE_USER,
 MILLRACE_SOURCE_PASSWORD, MILLRACE_TARGET_USER and MILLRACE_TARGET_PASSWORD, or
 from ~/.netrc. They are never printed.
 
+With --document, the fields of CouchDB's replication document are read from a file, endpoints
+included; options that have no effect here are named.
+
 ` + exitCodes,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return usageError(fmt.Errorf("replicate: expected SOURCE and TARGET, got %d arguments", len(args)))
+			if err := r.document.arguments(args); err != nil {
+				return usageError(fmt.Errorf("replicate: %w", err))
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args[0], args[1]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args) },
 	}
 	f := cmd.Flags()
 	r.document.add(f)
-	f.IntVar(&r.workers, "workers", service.DefaultPerJob, "batches that each stage works on at once")
 	f.BoolVar(&r.json, "json", false, "print progress and summary as lines of JSON")
 	f.BoolVarP(&r.quiet, "quiet", "q", false, "print the summary only")
 	f.IntVar(&r.retries, "retries", 10, "crashes in a row after which to give up; 0 means never")
@@ -72,7 +74,7 @@ from ~/.netrc. They are never printed.
 	return cmd
 }
 
-func (r *replicateFlags) run(cmd *cobra.Command, source, target string) error {
+func (r *replicateFlags) run(cmd *cobra.Command, databases []string) error {
 	if err := r.config.Check(); err != nil {
 		return usageError(err)
 	}
@@ -80,7 +82,7 @@ func (r *replicateFlags) run(cmd *cobra.Command, source, target string) error {
 	if err != nil {
 		return usageError(err)
 	}
-	spec, err := r.spec(source, target)
+	spec, err := r.spec(cmd.InOrStdin(), databases)
 	if err != nil {
 		return usageError(err)
 	}
@@ -131,19 +133,21 @@ func (r *replicateFlags) start(ctx context.Context, o node.Options) (*node.Clien
 }
 
 // spec makes a replication of the command line, by way of CouchDB's document, so that
-// the command accepts what a document does and refuses it with the same words.
-func (r *replicateFlags) spec(source, target string) (replication.Job, error) {
-	from, err := resolveEndpoint("SOURCE", source, r.netrc)
-	if err != nil {
-		return replication.Job{}, fmt.Errorf("SOURCE: %w", err)
-	}
-	to, err := resolveEndpoint("TARGET", target, r.netrc)
-	if err != nil {
-		return replication.Job{}, fmt.Errorf("TARGET: %w", err)
-	}
-	doc, err := r.document.document(from, to)
+// the command accepts what a document does and refuses it with the same words. Of
+// databases there are two, or none when the document has them.
+func (r *replicateFlags) spec(stdin io.Reader, databases []string) (replication.Job, error) {
+	doc, err := r.document.document(stdin)
 	if err != nil {
 		return replication.Job{}, err
+	}
+	for i, arg := range databases {
+		field := []string{"source", "target"}[i]
+		role := strings.ToUpper(field)
+		e, err := resolveEndpoint(role, arg, r.netrc)
+		if err != nil {
+			return replication.Job{}, fmt.Errorf("%s: %w", role, err)
+		}
+		doc[field] = endpointObject(e)
 	}
 	encoded, err := json.Marshal(doc)
 	if err != nil {
@@ -152,6 +156,20 @@ func (r *replicateFlags) spec(source, target string) (replication.Job, error) {
 	spec, err := replication.ParseSpec(encoded)
 	if err != nil {
 		return replication.Job{}, err
+	}
+	return oneJob(spec)
+}
+
+// oneJob is the job that the command shows to its end. What a document says beyond that is
+// for a server that keeps documents.
+func oneJob(spec *replication.Spec) (replication.Job, error) {
+	switch {
+	case spec.Cancel:
+		return replication.Job{}, &replicator.UnsupportedError{Field: "cancel"}
+	case spec.Paused:
+		return replication.Job{}, &replicator.UnsupportedError{Field: "paused"}
+	case len(spec.Targets) > 1:
+		return replication.Job{}, &replicator.UnsupportedError{Field: "targets"}
 	}
 	return spec.Jobs()[0], nil
 }
@@ -162,7 +180,7 @@ func (r *replicateFlags) node(dir string, spec replication.Job, log *slog.Logger
 	return node.Options{
 		Config:  r.config,
 		DataDir: filepath.Join(dir, "replicate", replicator.PairID(spec)),
-		PerJob:  r.workers,
+		PerJob:  spec.WorkerProcesses,
 		UUID:    r.uuid, UUIDFile: filepath.Join(dir, "uuid"),
 		Log: log,
 		Replicator: replicator.Options{
@@ -192,10 +210,33 @@ func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec repl
 	}
 	out := newDisplay(cmd, r.json, r.quiet, job)
 	err = w.until(ctx, out, job, r.retries)
+	if rerr := r.result(ctx, n, out, job.Id); rerr != nil {
+		return out, rerr
+	}
 	if r.config.NATS != "" && cmd.Context().Err() != nil {
 		err = errors.Join(err, r.cancel(cmd.Context(), n, job.Id))
 	}
 	return out, err
+}
+
+// result finds what CouchDB's replicator would say at the end, if it is the end.
+func (r *replicateFlags) result(ctx context.Context, n *node.Client, out *display, id string) error {
+	if !out.finished {
+		return nil
+	}
+	job, _, err := n.Jobs().Read(ctx, id)
+	if err != nil {
+		return failedError(err)
+	}
+	p, err := n.Jobs().Progress(ctx, id)
+	if err != nil {
+		return failedError(err)
+	}
+	out.result, err = replicator.Result(job, p)
+	if err != nil {
+		return failedError(err)
+	}
+	return nil
 }
 
 // cancel removes the job from a pipeline that goes on without this command.

@@ -52,7 +52,7 @@ streams are in the data directory, or on the NATS broker that --nats names.`,
 	f.StringVar(&data, "data", "", "data directory ($MILLRACE_DATA; default $XDG_STATE_HOME/millrace)")
 	f.StringVar(&listen, "listen", "", "host:port where the embedded broker takes NATS clients (default: nowhere)")
 	f.StringVar(&uuid, "uuid", "", "this server's uuid, part of every replication id (default: kept in the data directory)")
-	f.IntVar(&workers, "workers", service.DefaultPerJob, "batches of one job that each stage works on at once")
+	f.IntVar(&workers, "workers", service.DefaultPerJob, "batches of a job that each stage works on at once where the job does not say; no job gets more than twice as many")
 	return cmd
 }
 

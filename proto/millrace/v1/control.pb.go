@@ -761,8 +761,11 @@ type Tuning struct {
 	UseBulkGet           bool   `protobuf:"varint,2,opt,name=use_bulk_get,json=useBulkGet,proto3" json:"use_bulk_get,omitempty"`
 	UseCheckpoints       bool   `protobuf:"varint,3,opt,name=use_checkpoints,json=useCheckpoints,proto3" json:"use_checkpoints,omitempty"`
 	CheckpointIntervalMs uint32 `protobuf:"varint,4,opt,name=checkpoint_interval_ms,json=checkpointIntervalMs,proto3" json:"checkpoint_interval_ms,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Batches of the job that each instance of a stage works on at once; 0 for as
+	// many as the stage is told for jobs that do not say.
+	WorkerProcesses uint32 `protobuf:"varint,5,opt,name=worker_processes,json=workerProcesses,proto3" json:"worker_processes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Tuning) Reset() {
@@ -819,6 +822,13 @@ func (x *Tuning) GetUseCheckpoints() bool {
 func (x *Tuning) GetCheckpointIntervalMs() uint32 {
 	if x != nil {
 		return x.CheckpointIntervalMs
+	}
+	return 0
+}
+
+func (x *Tuning) GetWorkerProcesses() uint32 {
+	if x != nil {
+		return x.WorkerProcesses
 	}
 	return 0
 }
@@ -1949,14 +1959,15 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"start_time\x18\x17 \x01(\x03R\tstartTime\x12!\n" +
 	"\flast_updated\x18\x18 \x01(\x03R\vlastUpdated\x12\x14\n" +
 	"\x05notes\x18\x19 \x03(\tR\x05notes\x12-\n" +
-	"\x06totals\x18\x1a \x01(\v2\x15.millrace.v1.CountersR\x06totals\"\xa8\x01\n" +
+	"\x06totals\x18\x1a \x01(\v2\x15.millrace.v1.CountersR\x06totals\"\xd3\x01\n" +
 	"\x06Tuning\x12\x1d\n" +
 	"\n" +
 	"batch_rows\x18\x01 \x01(\rR\tbatchRows\x12 \n" +
 	"\fuse_bulk_get\x18\x02 \x01(\bR\n" +
 	"useBulkGet\x12'\n" +
 	"\x0fuse_checkpoints\x18\x03 \x01(\bR\x0euseCheckpoints\x124\n" +
-	"\x16checkpoint_interval_ms\x18\x04 \x01(\rR\x14checkpointIntervalMs\"\xa1\x04\n" +
+	"\x16checkpoint_interval_ms\x18\x04 \x01(\rR\x14checkpointIntervalMs\x12)\n" +
+	"\x10worker_processes\x18\x05 \x01(\rR\x0fworkerProcesses\"\xa1\x04\n" +
 	"\bProgress\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x18\n" +

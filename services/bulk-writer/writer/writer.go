@@ -36,7 +36,7 @@ func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool) (*Service, e
 	svc := &Service{stage: s, jobs: jobs, pool: pool}
 	in := stage.Input{
 		Stream: s.Broker().Streams().Write, Filter: s.Broker().Subjects().Write(s.Site(), broker.Any),
-		Durable: Name + "-" + s.Site(), InFlight: 16,
+		Durable: Name + "-" + s.Site(), InFlight: 16, Workers: jobs.Workers,
 	}
 	return svc, stage.Consume(s, in, svc.handle)
 }

@@ -40,7 +40,7 @@ func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool, retryDelay t
 	svc := &Service{stage: s, jobs: jobs, pool: pool, retryDelay: retryDelay, lacking: newLacking(time.Now)}
 	in := stage.Input{
 		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Missing(s.Site(), broker.Any),
-		Durable: Name + "-" + s.Site(), InFlight: 16,
+		Durable: Name + "-" + s.Site(), InFlight: 16, Workers: jobs.Workers,
 	}
 	return svc, stage.Consume(s, in, svc.handle)
 }

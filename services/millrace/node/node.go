@@ -26,8 +26,8 @@ type Options struct {
 	// Listen is where the embedded broker takes connections from other processes;
 	// empty for nowhere.
 	Listen string
-	// PerJob is how many batches of one job each stage works on at once; 0 means 4,
-	// CouchDB's worker_processes.
+	// PerJob is how many batches of a job each stage works on at once where the job does not
+	// say; no job gets more than twice as many. 0 means 4, CouchDB's worker_processes.
 	PerJob int
 	// Replicator says how jobs are tried again.
 	Replicator replicator.Options
@@ -58,7 +58,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 			return nil, err
 		}
 	}
-	// One batch waits for each that is worked on, so that no worker does.
+	// One batch waits for each that is worked on, so that no worker does. (A job that has more
+	// workers has fewer batches waiting.)
 	o.Config.PerSubject = 2 * o.PerJob
 	if n.Client, err = connect(ctx, o, n.embedded); err != nil {
 		return nil, errors.Join(err, n.closeBroker())

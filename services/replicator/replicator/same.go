@@ -50,7 +50,7 @@ func (r *run) sameOn(ctx context.Context, side control.Side) error {
 	if tells(reply.InstanceStartTime) && tells(began) && reply.InstanceStartTime != began {
 		return replaced("instance_start_time on %s database has changed since last checkpoint.", side)
 	}
-	if !r.job.Tuning.UseCheckpoints || session == "" || side == control.Source && p.ReadOnlySource {
+	if session == "" || side == control.Source && p.ReadOnlySource {
 		return nil
 	}
 	// instance_start_time has a resolution of one second.

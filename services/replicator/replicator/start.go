@@ -59,12 +59,9 @@ func newSession() string {
 	return hex.EncodeToString(id)
 }
 
-// findCheckpoint compares the checkpoints of both sides and sets where to start.
+// findCheckpoint compares the checkpoints of both sides and sets where to start. Those that an
+// earlier replication has left count even if this one writes none, as in CouchDB.
 func (r *run) findCheckpoint(ctx context.Context, p *millracev1.Progress) error {
-	p.StartSeq = r.job.SinceSeq
-	if !r.job.Tuning.UseCheckpoints {
-		return nil
-	}
 	source, err := r.readLog(ctx, control.Source)
 	if err != nil {
 		return err
@@ -132,7 +129,7 @@ func (r *run) restore(p *millracev1.Progress) {
 		ID: p.SessionId, Started: time.Unix(0, p.Started), StartSeq: p.StartSeq,
 		DocIDs: r.job.GetFilter().GetByDocIds(),
 	}
-	r.before = checkpoint.Totals(r.history, replication.Stats{})
+	r.before = checkpoint.Totals(r.history, statsOf(r.job.Totals))
 	r.mark = watermark.New(watermark.Position{Ordinal: p.Ordinal, Seq: p.Seq, Stats: statsOf(p.Counters), End: p.End})
 	r.window = newWindow(p.Ordinal, p.Rows)
 }

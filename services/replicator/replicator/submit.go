@@ -64,7 +64,7 @@ func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev
 		case err != nil:
 			return nil, err
 		default:
-			job.Run, job.Active, job.Feed, job.Totals = there.Run, there.Active, there.Feed, there.Totals
+			job.Run, job.Active, job.Feed = there.Run, there.Active, there.Feed
 			if !replication.State(there.State).Terminal() && proto.Equal(settled(there), settled(job)) {
 				return there, nil
 			}
@@ -126,9 +126,18 @@ func (r *Registry) describe(spec replication.Job) (*millracev1.Job, error) {
 		Tuning: &millracev1.Tuning{
 			BatchRows: uint32(spec.WorkerBatchSize), UseBulkGet: spec.UseBulkGet,
 			UseCheckpoints: spec.UseCheckpoints, CheckpointIntervalMs: uint32(spec.CheckpointInterval.Milliseconds()),
+			WorkerProcesses: uint32(spec.WorkerProcesses),
 		},
-		State: string(state), StartTime: now, LastUpdated: now,
+		State: string(state), StartTime: now, LastUpdated: now, Notes: withoutEffect(spec.Ignored),
 	}, nil
+}
+
+// withoutEffect tells operators of options that they may rely on.
+func withoutEffect(options []string) (notes []string) {
+	for _, option := range options {
+		notes = append(notes, fmt.Sprintf("the option `%s` has no effect here", option))
+	}
+	return notes
 }
 
 func filterOf(spec replication.Job) *millracev1.JobFilter {
