@@ -2,6 +2,8 @@ package millpond
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -96,14 +98,23 @@ func (c *call) readAttachment(name string) (*Attachment, error) {
 			"Only gzip and identity content-encodings are supported",
 		)
 	}
+	body := io.Reader(c.r.Body)
+	tooLarge := newError(http.StatusRequestEntityTooLarge, "attachment_too_large", name)
+	if limit := c.server.opts.MaxAttachmentSize; limit > 0 {
+		if c.r.ContentLength > limit {
+			c.w.Header().Set("Connection", "close") // the body will not be read
+			return nil, tooLarge
+		}
+		body = http.MaxBytesReader(c.w, c.r.Body, limit)
+	}
 	var buf bytes.Buffer
-	if _, err := buf.ReadFrom(c.r.Body); err != nil {
+	switch _, err := buf.ReadFrom(body); {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return nil, tooLarge
+	case err != nil:
 		return nil, bodyError(err)
 	}
 	data := buf.Bytes()
-	if limit := c.server.opts.MaxAttachmentSize; limit > 0 && int64(len(data)) > limit {
-		return nil, newError(http.StatusRequestEntityTooLarge, "attachment_too_large", name)
-	}
 	contentType := c.r.Header.Get("Content-Type")
 	if contentType == "" {
 		contentType = "application/octet-stream"

@@ -15,7 +15,7 @@ func (c *call) parser() parser {
 }
 
 func (c *call) editor() editor {
-	return editor{server: c.server, name: c.name, db: c.db, user: c.user}
+	return editor{server: c.server, name: c.name, db: c.db, user: c.user, admin: c.dbAdmin}
 }
 
 // bulkDocs answers POST /db/_bulk_docs. All documents are read before the first

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+
+	"github.com/go-json-experiment/json"
 )
 
 var databaseName = regexp.MustCompile(`^[a-z][a-z0-9_$()+/-]*$`)
@@ -158,7 +160,7 @@ func securityOf(ctx context.Context, db Database) ([]byte, error) {
 	return object, err
 }
 
-// setSecurity answers PUT /db/_security. The object is kept, not enforced.
+// setSecurity answers PUT /db/_security.
 func (c *call) setSecurity() error {
 	body, err := c.body()
 	if err != nil {
@@ -166,6 +168,9 @@ func (c *call) setSecurity() error {
 	}
 	if err := eachMember(body, all, func(member) error { return nil }); err != nil {
 		return err
+	}
+	if err := json.Unmarshal(body, new(grants), scanOptions); err != nil {
+		return errSecurity
 	}
 	if err := c.db.SetSecurity(c.r.Context(), body); err != nil {
 		return err

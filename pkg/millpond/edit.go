@@ -20,6 +20,7 @@ type editor struct {
 	name   string // of the database
 	db     Database
 	user   user
+	admin  bool // of the database
 
 	functions *functions // in use while a document is written
 	secObj    []byte     // for them
@@ -36,6 +37,11 @@ func (e editor) write(ctx context.Context, doc *incoming, newEdits bool) (revtre
 		return revtree.Rev{}, errNeedsRev
 	}
 	if strings.HasPrefix(doc.id, designPrefix) {
+		if !e.admin {
+			refused := e.user.notDatabaseAdmin()
+			refused.row = true
+			return doc.rev(), refused
+		}
 		if err := checkDesign(doc); err != nil {
 			return doc.rev(), err
 		}

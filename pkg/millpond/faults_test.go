@@ -200,7 +200,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 	u.User = nil
 	open := &database{peer: &peer{url: u.String()}, t: t}
-	for path, want := range map[string]int{"/": 200, "/_up": 200, "/_session": 200, "/_all_dbs": 401, "/x": 401} {
+	for path, want := range map[string]int{"/": 200, "/_up": 200, "/_session": 200, "/_all_dbs": 401, "/x": 404} {
 		if r := open.sendTo("GET", path, ""); r.status != want {
 			t.Errorf("GET %s: %d, want %d", path, r.status, want)
 		}

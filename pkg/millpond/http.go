@@ -21,8 +21,9 @@ type call struct {
 	query  url.Values
 	user   user
 
-	name string // of the database, where there is one
-	db   Database
+	name    string // of the database, where there is one
+	db      Database
+	dbAdmin bool // the user is an administrator of the database
 }
 
 // handler answers a call, or returns the error to answer with. After it has
@@ -51,11 +52,16 @@ func (c *call) serve() error {
 	if err := c.authenticate(); err != nil {
 		return err
 	}
-	if c.r.ContentLength > c.server.opts.MaxRequestSize {
-		c.w.Header().Set("Connection", "close") // the body will not be read
-		return errTooLarge
+	if err := c.authorizeServer(); err != nil {
+		return err
 	}
-	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, c.server.opts.MaxRequestSize)
+	if kindOf(c.parts) != "attachment" { // those have a limit of their own
+		if c.r.ContentLength > c.server.opts.MaxRequestSize {
+			c.w.Header().Set("Connection", "close") // the body will not be read
+			return errTooLarge
+		}
+		c.r.Body = http.MaxBytesReader(c.w, c.r.Body, c.server.opts.MaxRequestSize)
+	}
 	h, err := c.route()
 	if err != nil {
 		return err

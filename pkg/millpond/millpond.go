@@ -46,9 +46,16 @@ type Options struct {
 	// Version is the CouchDB version reported. Default: DefaultVersion.
 	Version string
 
-	// AdminUser and AdminPassword are the one account. Without a user everybody
-	// may do everything.
+	// AdminUser and AdminPassword are the server's administrator. Without one
+	// everybody may do everything.
 	AdminUser, AdminPassword string
+	// Users are the other accounts, by name.
+	Users map[string]Account
+	// RequireValidUser refuses whoever has not logged in, whatever is asked for, as
+	// CouchDB's setting does.
+	RequireValidUser bool
+	// SessionLife is how long a session's cookie is good. Default: DefaultSessionLife.
+	SessionLife time.Duration
 
 	// IntegerSeqs makes update sequences bare integers, as PouchDB Server has
 	// them, instead of CouchDB's opaque strings.
@@ -114,6 +121,9 @@ func New(opts Options) *Server {
 	}
 	if opts.MaxRequestSize == 0 {
 		opts.MaxRequestSize = DefaultMaxRequestSize
+	}
+	if opts.SessionLife == 0 {
+		opts.SessionLife = DefaultSessionLife
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -79,7 +79,7 @@ func (p parser) doc(text []byte) (*incoming, error) {
 		return nil, err
 	}
 	doc.body = b.bytes()
-	if int64(len(doc.body)) > p.maxBody {
+	if int64(len(doc.body)+len(`{}`)) > p.maxBody {
 		return nil, newError(http.StatusRequestEntityTooLarge, "document_too_large", doc.id)
 	}
 	return doc, p.decodeInline(doc)

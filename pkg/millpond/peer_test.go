@@ -27,6 +27,7 @@ type peer struct {
 	name  string
 	url   string
 	couch bool
+	login string // an Authorization header, in the place of what the URL has
 }
 
 // eachPeer runs a test on Millpond, and on the CouchDB servers named by
@@ -34,7 +35,7 @@ type peer struct {
 func eachPeer(t *testing.T, test func(t *testing.T, db *database)) {
 	t.Helper()
 	t.Run("millpond", func(t *testing.T) {
-		test(t, serve(t, millpond.Options{AdminUser: "adm", AdminPassword: "pass"}).database(t))
+		test(t, serve(t, millpond.Options{AdminUser: "adm", AdminPassword: "pass", Users: accounts}).database(t))
 	})
 	for i, u := range strings.FieldsFunc(os.Getenv("MILLRACE_TEST_COUCHDB"), func(r rune) bool { return r == ',' }) {
 		t.Run(fmt.Sprintf("couchdb%d", i), func(t *testing.T) {
@@ -120,6 +121,9 @@ func (db *database) try(method, path, body string, header ...string) (response, 
 	}
 	if method == "POST" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if db.login != "" {
+		req.Header.Set("Authorization", db.login)
 	}
 	req.Header.Set("Accept", "application/json")
 	for i := 0; i+1 < len(header); i += 2 {

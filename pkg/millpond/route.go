@@ -85,6 +85,9 @@ func (c *call) route() (handler, error) {
 	if c.db, err = c.server.store.Open(c.r.Context(), c.name); err != nil {
 		return nil, err
 	}
+	if err := c.authorizeDatabase(); err != nil {
+		return nil, err
+	}
 	if len(c.parts) == 1 {
 		return databaseRoutes.pick(c.r.Method)
 	}

@@ -3,7 +3,6 @@ package millpond
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
 	"mime"
@@ -16,8 +15,8 @@ import (
 
 const (
 	cookieName = "AuthSession"
-	// sessionLife is CouchDB's default for session cookies.
-	sessionLife = 10 * time.Minute
+	// DefaultSessionLife is CouchDB's.
+	DefaultSessionLife = 10 * time.Minute
 )
 
 // sessions makes and checks cookies. They carry their own proof, so nothing is
@@ -26,17 +25,8 @@ type sessions struct {
 	secret []byte
 }
 
-// user is who makes a request: how it was shown, and by what name.
-type user struct {
-	name   string // empty if nobody logged in
-	method string // "cookie" or "default" (Basic)
-	roles  []string
-}
-
-var adminRoles = []string{"_admin"}
-
-func (s *sessions) issue(name string, now time.Time) string {
-	claim := name + ":" + strconv.FormatInt(now.Add(sessionLife).Unix(), 16)
+func (s *sessions) issue(name string, until time.Time) string {
+	claim := name + ":" + strconv.FormatInt(until.Unix(), 16)
 	return base64.RawURLEncoding.EncodeToString([]byte(claim + ":" + s.sign(claim)))
 }
 
@@ -46,60 +36,26 @@ func (s *sessions) sign(claim string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// check returns the name in a cookie that is ours and has not expired.
-func (s *sessions) check(cookie string, now time.Time) (name string, ok bool) {
+// errCookie is CouchDB's answer to what was never one of its cookies.
+var errCookie = badRequest("Malformed AuthSession cookie. Please clear your cookies.")
+
+// check returns the name in a cookie, and until when it is good. The name is empty
+// if the cookie is not ours; errCookie if it is none at all.
+func (s *sessions) check(cookie string) (name string, until time.Time, err error) {
 	text, err := base64.RawURLEncoding.DecodeString(cookie)
+	parts := strings.Split(string(text), ":")
+	if err != nil || len(parts) < 3 {
+		return "", time.Time{}, errCookie
+	}
+	last := len(parts) - 1
+	seconds, err := strconv.ParseInt(parts[last-1], 16, 64)
 	if err != nil {
-		return "", false
+		return "", time.Time{}, errCookie
 	}
-	at := strings.LastIndexByte(string(text), ':')
-	if at < 0 || !hmac.Equal(text[at+1:], []byte(s.sign(string(text[:at])))) {
-		return "", false
+	if !hmac.Equal([]byte(parts[last]), []byte(s.sign(strings.Join(parts[:last], ":")))) {
+		return "", time.Time{}, nil
 	}
-	claim := string(text[:at])
-	at = strings.LastIndexByte(claim, ':')
-	until, err := strconv.ParseInt(claim[at+1:], 16, 64)
-	if err != nil || now.Unix() >= until {
-		return "", false
-	}
-	return claim[:at], true
-}
-
-// authenticate finds out who is calling and refuses strangers, except for what
-// CouchDB shows to everybody.
-func (c *call) authenticate() error {
-	opts := &c.server.opts
-	if name, password, ok := c.r.BasicAuth(); ok && opts.AdminUser != "" {
-		if !c.server.knows(name, password) {
-			return errWrongPassword
-		}
-		c.user = user{name: name, method: "default", roles: adminRoles}
-		return nil
-	}
-	if cookie, err := c.r.Cookie(cookieName); err == nil {
-		if name, ok := c.server.sessions.check(cookie.Value, opts.Now()); ok {
-			c.user = user{name: name, method: "cookie", roles: adminRoles}
-			return nil
-		}
-	}
-	if opts.AdminUser == "" {
-		c.user = user{roles: adminRoles}
-		return nil
-	}
-	if c.public() {
-		return nil
-	}
-	return newError(http.StatusUnauthorized, "unauthorized", "You are not authorized to access this db.")
-}
-
-func (c *call) public() bool {
-	return len(c.parts) == 0 || len(c.parts) == 1 && (c.parts[0] == "_session" || c.parts[0] == "_up")
-}
-
-func (s *Server) knows(name, password string) bool {
-	sameName := subtle.ConstantTimeCompare([]byte(name), []byte(s.opts.AdminUser))
-	samePassword := subtle.ConstantTimeCompare([]byte(password), []byte(s.opts.AdminPassword))
-	return sameName&samePassword == 1
+	return strings.Join(parts[:last-1], ":"), time.Unix(seconds, 0), nil
 }
 
 // login answers POST /_session.
@@ -108,14 +64,19 @@ func (c *call) login() error {
 	if err != nil {
 		return err
 	}
-	if c.server.opts.AdminUser == "" || !c.server.knows(name, password) {
-		c.setCookie("", 0)
+	u, ok := c.server.account(name, password)
+	if !ok {
+		c.setCookie("")
 		return errWrongPassword
 	}
-	c.setCookie(c.server.sessions.issue(name, c.server.opts.Now()), sessionLife)
+	c.setCookie(c.server.sessions.issue(name, c.sessionEnd()))
 	body := appendString([]byte(`{"ok":true,"name":`), name)
-	return c.json(http.StatusOK, append(body, `,"roles":["_admin"]}`...))
+	body = appendStrings(append(body, `,"roles":`...), u.roles)
+	return c.json(http.StatusOK, append(body, '}'))
 }
+
+// sessionEnd is until when a cookie made now is good.
+func (c *call) sessionEnd() time.Time { return c.server.opts.Now().Add(c.server.opts.SessionLife) }
 
 // credentials reads a name and password from a form or from JSON.
 func (c *call) credentials() (name, password string, err error) {
@@ -139,29 +100,28 @@ func (c *call) credentials() (name, password string, err error) {
 	return form.Get("name"), form.Get("password"), nil
 }
 
-func (c *call) setCookie(value string, life time.Duration) {
+// setCookie sets the session's cookie; an empty one ends it. CouchDB gives that one
+// a life too.
+func (c *call) setCookie(value string) {
 	http.SetCookie(c.w, &http.Cookie{
-		Name: cookieName, Value: value, Path: "/", HttpOnly: true, MaxAge: int(life.Seconds()),
+		Name: cookieName, Value: value, Path: "/", HttpOnly: true, MaxAge: int(c.server.opts.SessionLife.Seconds()),
 	})
 }
 
 // logout answers DELETE /_session.
 func (c *call) logout() error {
-	c.setCookie("", 0)
+	c.setCookie("")
 	return c.ok(http.StatusOK)
 }
 
 // showSession answers GET /_session.
 func (c *call) showSession() error {
-	name, roles, by := "null", "[]", ""
+	name, by := "null", ""
 	if c.user.name != "" {
 		name = string(appendString(nil, c.user.name))
 		by = fmt.Sprintf(`,"authenticated":%q`, c.user.method)
 	}
-	if c.user.name != "" || c.server.opts.AdminUser == "" {
-		roles = `["_admin"]`
-	}
 	return c.json(http.StatusOK, fmt.Appendf(nil,
 		`{"ok":true,"userCtx":{"name":%s,"roles":%s},"info":{"authentication_handlers":["cookie","default"]%s}}`,
-		name, roles, by))
+		name, appendStrings(nil, c.user.roles), by))
 }
