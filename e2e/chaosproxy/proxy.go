@@ -24,14 +24,15 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"millrace/e2e/delayproxy"
 )
 
 // Proxy is a running proxy. Create it with Start, end it with Close.
 type Proxy struct {
 	target   *url.URL
-	wire     *wire
+	front    *delayproxy.Proxy // between the clients and the server below
 	server   *http.Server
 	upstream *http.Transport
 	served   chan struct{} // closed when the server's accept loop has ended
@@ -46,8 +47,6 @@ type Proxy struct {
 	rules  []*Active
 	chance *rand.Rand
 	counts map[Endpoint]*counter
-
-	rtt atomic.Int64 // nanoseconds
 }
 
 // Start begins to proxy for the server at target (scheme, host and, if any, user;
@@ -61,13 +60,13 @@ func Start(target string, seed uint64) (*Proxy, error) {
 	if u.Host == "" {
 		return nil, fmt.Errorf("start chaos proxy: no host in %q", u.Redacted())
 	}
-	front, err := net.Listen("tcp", "127.0.0.1:0")
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("start chaos proxy: %w", err)
 	}
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	front, err := delayproxy.Start(inner.Addr().String())
 	if err != nil {
-		_ = front.Close()
+		_ = inner.Close()
 		return nil, fmt.Errorf("start chaos proxy: %w", err)
 	}
 	p := &Proxy{
@@ -76,6 +75,7 @@ func Start(target string, seed uint64) (*Proxy, error) {
 			DisableCompression:  true, // the client's Accept-Encoding is the server's business
 			MaxIdleConnsPerHost: 64,
 		},
+		front:  front,
 		served: make(chan struct{}),
 		chance: rand.New(rand.NewPCG(seed, seed)),
 		counts: make(map[Endpoint]*counter),
@@ -86,7 +86,6 @@ func Start(target string, seed uint64) (*Proxy, error) {
 		defer close(p.served)
 		_ = p.server.Serve(inner) // ErrServerClosed, after Close
 	}()
-	p.wire = newWire(front, inner.Addr().String(), func() time.Duration { return time.Duration(p.rtt.Load()) })
 	return p, nil
 }
 
@@ -96,7 +95,7 @@ func (p *Proxy) Close() error {
 	p.closed = true
 	p.mu.Unlock()
 	p.stop()
-	p.wire.close()
+	p.front.Close()
 	err := p.server.Close()
 	<-p.served
 	p.handlers.Wait()
@@ -110,7 +109,7 @@ func (p *Proxy) Close() error {
 // URL is the address of the server as seen through the proxy, with the target's
 // user and password, without a trailing slash.
 func (p *Proxy) URL() string {
-	u := url.URL{Scheme: "http", User: p.target.User, Host: p.wire.listener.Addr().String()}
+	u := url.URL{Scheme: "http", User: p.target.User, Host: p.front.Addr()}
 	return u.String()
 }
 
@@ -121,7 +120,7 @@ func (p *Proxy) Through(rawURL string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("lead through chaos proxy: %w", err)
 	}
-	u.Scheme, u.Host = "http", p.wire.listener.Addr().String()
+	u.Scheme, u.Host = "http", p.front.Addr()
 	return u.String(), nil
 }
 
@@ -129,17 +128,17 @@ func (p *Proxy) Through(rawURL string) (string, error) {
 // delayed by half of it in each direction, and a new connection costs one more.
 // Bandwidth stays unlimited. It holds from the next bytes on; zero, the start, is
 // no delay.
-func (p *Proxy) SetRTT(rtt time.Duration) { p.rtt.Store(int64(rtt)) }
+func (p *Proxy) SetRTT(rtt time.Duration) { p.front.SetRTT(rtt) }
 
 // Down makes the server look dead: all connections are reset, new ones too, until
 // Up. The server itself hears no more of the requests that were under way.
-func (p *Proxy) Down() { p.wire.setDown(true) }
+func (p *Proxy) Down() { p.front.Down() }
 
 // Up ends what Down began.
-func (p *Proxy) Up() { p.wire.setDown(false) }
+func (p *Proxy) Up() { p.front.Up() }
 
 // CutAll resets the connections that are open now. New ones work.
-func (p *Proxy) CutAll() { p.wire.cutAll() }
+func (p *Proxy) CutAll() { p.front.CutAll() }
 
 // handler passes requests on, unless a rule says otherwise.
 func (p *Proxy) handler() http.Handler {
