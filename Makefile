@@ -33,7 +33,7 @@ race: ## unit tests under the race detector
 	@for m in proto pkg services; do (cd $$m && $(GO) test -race ./...) || exit 1; done
 
 bench: build ## figures beside the bare limit and CouchDB's own replicator; SOURCE=url TARGET=url
-	@test -n "$(SOURCE)" -a -n "$(TARGET)" || { echo "usage: make bench SOURCE=http://... TARGET=http://... [BENCH='-docs 50000 -runs 3']"; exit 2; }
+	@test -n "$(SOURCE)" -a -n "$(TARGET)" || { echo "usage: make bench SOURCE=http://... TARGET=http://... [BENCH='-rows one,latency -runs 3']"; exit 2; }
 	cd e2e && $(GO) run ./bench -source "$(SOURCE)" -target "$(TARGET)" -millrace $(BIN)/millrace $(BENCH)
 
 lint: tools ## format, vet, staticcheck

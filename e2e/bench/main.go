@@ -83,6 +83,8 @@ func newSetting(ctx context.Context, opts *options, source, target *server.Serve
 		Millrace: program, MillraceAbsent: absent,
 		Docs: opts.docs, Size: opts.size, Changes: opts.changes, Seed: opts.seed,
 		Batch: opts.batch, InFlight: opts.inFlight, Cores: runtime.GOMAXPROCS(0),
+		Attachments: opts.attachments, AttachmentSize: opts.attachmentSize, Large: opts.large,
+		RTT: opts.rtt, FarInFlight: opts.farInFlight,
 	}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"millrace/e2e/bench/internal/corpus"
 	"millrace/e2e/bench/internal/row"
@@ -24,6 +25,11 @@ type options struct {
 	millrace       string
 	millraceArgs   []string
 	json           bool
+
+	attachments, attachmentSize int
+	large                       int
+	rtt                         time.Duration
+	farInFlight                 int
 }
 
 const usageHead = `usage: bench -source URL -target URL [flags]
@@ -31,10 +37,11 @@ const usageHead = `usage: bench -source URL -target URL [flags]
 Measures replication from a database of one CouchDB-protocol server to a
 database of another, and prints a table of medians, extremes and ratios.
 Each row is measured for
-  bare            the limit: what the two servers need to hand out and take in
-                  the same data from a client that does nothing else
-  own replicator  the source's own, where it has one
-  millrace        the program, where it has been built
+  bare               the limit: what the two servers need to hand out and take in
+                     the same data from a client that does nothing else
+  own replicator     the source's own, where it has one
+  millrace           the program, where it has been built
+  millrace services  in rows with a distance only: its services, on their sides
 taking turns (A B C A B C), so that drift of the machine hits all alike, with
 fresh databases each time, which are removed afterwards (their names begin with
 millrace_bench_). Nothing passes or fails: the exit status tells only whether
@@ -65,6 +72,11 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	flags.Uint64Var(&o.seed, "seed", 1, "of the documents: the same seed, the same bytes")
 	flags.IntVar(&o.batch, "batch", 1000, "documents in a request of the bare limit")
 	flags.IntVar(&o.inFlight, "in-flight", 4, "requests of the bare limit at a time, on each side")
+	flags.IntVar(&o.attachments, "attachments", 2000, "documents with a small attachment")
+	flags.IntVar(&o.attachmentSize, "attachment-size", 10000, "bytes of a small attachment")
+	flags.IntVar(&o.large, "large", 200_000_000, "bytes of the large attachment")
+	flags.DurationVar(&o.rtt, "rtt", 100*time.Millisecond, "round trip between the two sides in the rows with a distance")
+	flags.IntVar(&o.farInFlight, "far-in-flight", 16, "requests of the bare limit at a time to a target that is far")
 	flags.StringVar(&o.millrace, "millrace", "../bin/millrace", "`path` of the millrace program")
 	extra := flags.String("millrace-args", "", "further `arguments` for millrace replicate, separated by spaces")
 	flags.BoolVar(&o.json, "json", false, "print JSON with every single value instead of the table")
@@ -95,10 +107,14 @@ func (o *options) check() error {
 	}{
 		{"runs", o.runs, 1}, {"docs", o.docs, 1}, {"size", o.size, corpus.MinSize},
 		{"changes", o.changes, 1}, {"batch", o.batch, 1}, {"in-flight", o.inFlight, 1},
+		{"attachments", o.attachments, 1}, {"attachment-size", o.attachmentSize, 1}, {"large", o.large, 1}, {"far-in-flight", o.farInFlight, 1},
 	} {
 		if limit.value < limit.at {
 			return fmt.Errorf("-%s: %d is less than %d", limit.flag, limit.value, limit.at)
 		}
+	}
+	if o.rtt < 0 {
+		return fmt.Errorf("-rtt: %v is negative", o.rtt)
 	}
 	return nil
 }
@@ -114,6 +130,8 @@ func (o *options) setting() map[string]string {
 		"runs": fmt.Sprint(o.runs), "docs": fmt.Sprint(o.docs), "size": fmt.Sprint(o.size),
 		"changes": fmt.Sprint(o.changes), "seed": fmt.Sprint(o.seed),
 		"batch": fmt.Sprint(o.batch), "in-flight": fmt.Sprint(o.inFlight),
+		"attachments": fmt.Sprint(o.attachments), "attachment-size": fmt.Sprint(o.attachmentSize), "large": fmt.Sprint(o.large),
+		"rtt": o.rtt.String(), "far-in-flight": fmt.Sprint(o.farInFlight),
 		"millrace-args": strings.Join(o.millraceArgs, " "),
 	}
 }
@@ -122,7 +140,7 @@ func (o *options) setting() map[string]string {
 func help(flags *flag.FlagSet, out io.Writer) {
 	fmt.Fprint(out, usageHead)
 	for _, r := range row.All(&row.Setting{}) {
-		fmt.Fprintf(out, "  %-10s %s\n", r.Name(), r.Doc())
+		fmt.Fprintf(out, "  %-15s %s\n", r.Name(), r.Doc())
 	}
 	fmt.Fprintln(out, "\nflags:")
 	flags.PrintDefaults()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestOptionsHaveTheDefaultsOfTheDesign(t *testing.T) {
@@ -13,7 +14,8 @@ func TestOptionsHaveTheDefaultsOfTheDesign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.docs != 50000 || o.size != 1000 || o.runs != 3 || o.changes < 200 || !o.wants("one") || !o.wants("latency") || o.wants("") {
+	if o.docs != 50000 || o.size != 1000 || o.runs != 3 || o.changes < 200 || !o.wants("one") || !o.wants("latency") ||
+		o.attachments != 2000 || o.attachmentSize != 10000 || o.rtt != 100*time.Millisecond || !o.wants("attachments") || !o.wants("attachments-far") || o.wants("") {
 		t.Errorf("got %+v", o)
 	}
 }
@@ -26,6 +28,8 @@ func TestOptionsThatCannotBeMeasuredAreRefused(t *testing.T) {
 		{"-source http://a -target http://b -size 10", "-size: 10"},
 		{"-source http://a -target http://b -runs 0", "-runs: 0"},
 		{"-source http://a -target http://b -in-flight 0", "-in-flight: 0"},
+		{"-source http://a -target http://b -large 0", "-large: 0"},
+		{"-source http://a -target http://b -rtt -1s", "-rtt: -1s"},
 		{"-source http://a -target http://b more", `"more"`},
 		{"-docs many", "invalid value"},
 	} {

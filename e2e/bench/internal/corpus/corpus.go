@@ -24,7 +24,7 @@ type Corpus struct {
 // Batch is a number of documents as both sides of a replication see them.
 type Batch struct {
 	Docs  int
-	Bytes int64  // of all its documents, without _rev and _revisions
+	Bytes int64  // of all its documents, without _rev and _revisions, attachments in Base64
 	Read  []byte // a request of _bulk_get
 	Write []byte // a request of _bulk_docs with new_edits=false, with histories
 }
@@ -35,37 +35,43 @@ type Batch struct {
 // _id but without what replication adds to it. A size below [MinSize] is
 // taken for that.
 func New(seed uint64, docs, size, perBatch int) *Corpus {
+	return build(seed, docs, perBatch, func(random *rand.Rand, id string) []byte {
+		return Fields(random, size-len(`{"_id":"",}`)-len(id))
+	})
+}
+
+// build makes documents whose members other than _id are what fields returns.
+func build(seed uint64, docs, perBatch int, fields func(random *rand.Rand, id string) []byte) *Corpus {
 	random := rand.New(rand.NewPCG(seed, 0x6d696c6c72616365))
 	start := fmt.Sprintf("%016x%010x", random.Uint64(), random.Uint64N(1<<40))
 	c := &Corpus{Docs: docs}
 	for first := 0; first < docs; first += perBatch {
-		c.Batches = append(c.Batches, newBatch(random, start, first, min(perBatch, docs-first), size))
+		b := Batch{Docs: min(perBatch, docs-first)}
+		b.Read = append(b.Read, `{"docs":[`...)
+		b.Write = append(b.Write, `{"new_edits":false,"docs":[`...)
+		for i := range b.Docs {
+			id := fmt.Sprintf("%s%06x", start, first+i)
+			b.add(id, fields(random, id))
+		}
+		b.Read = append(b.Read, ']', '}')
+		b.Write = append(b.Write, ']', '}')
+		c.Batches = append(c.Batches, b)
 	}
 	return c
 }
 
-// newBatch makes the documents first, first+1, ... as one batch.
-func newBatch(random *rand.Rand, start string, first, docs, size int) Batch {
-	b := Batch{Docs: docs}
-	b.Read = append(b.Read, `{"docs":[`...)
-	b.Write = append(b.Write, `{"new_edits":false,"docs":[`...)
-	for i := range docs {
-		if i > 0 {
-			b.Read = append(b.Read, ',')
-			b.Write = append(b.Write, ',')
-		}
-		id := fmt.Sprintf("%s%06x", start, first+i)
-		fields := Fields(random, size-len(`{"_id":"",}`)-len(id))
-		hash := md5.Sum(fields)
-		rev := hex.EncodeToString(hash[:])
-		b.Read = fmt.Appendf(b.Read, `{"id":%q,"rev":"1-%s"}`, id, rev)
-		b.Write = fmt.Appendf(b.Write, `{"_id":%q,"_rev":"1-%s","_revisions":{"start":1,"ids":[%q]},`, id, rev, rev)
-		b.Write = append(append(b.Write, fields...), '}')
-		b.Bytes += int64(len(fields) + len(id) + len(`{"_id":"",}`))
+// add appends a document to both requests.
+func (b *Batch) add(id string, fields []byte) {
+	if b.Bytes > 0 {
+		b.Read = append(b.Read, ',')
+		b.Write = append(b.Write, ',')
 	}
-	b.Read = append(b.Read, ']', '}')
-	b.Write = append(b.Write, ']', '}')
-	return b
+	hash := md5.Sum(fields)
+	rev := hex.EncodeToString(hash[:])
+	b.Read = fmt.Appendf(b.Read, `{"id":%q,"rev":"1-%s"}`, id, rev)
+	b.Write = fmt.Appendf(b.Write, `{"_id":%q,"_rev":"1-%s","_revisions":{"start":1,"ids":[%q]},`, id, rev, rev)
+	b.Write = append(append(b.Write, fields...), '}')
+	b.Bytes += int64(len(fields) + len(id) + len(`{"_id":"",}`))
 }
 
 // Fields returns the members of a document, without braces and without _id,

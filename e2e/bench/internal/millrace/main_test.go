@@ -28,6 +28,13 @@ func perform(act string) int {
 	case "fail":
 		fmt.Fprintln(os.Stderr, "cannot read", os.Args[2])
 		return 3
+	case "broker":
+		interrupted := make(chan os.Signal, 1)
+		signal.Notify(interrupted, os.Interrupt)
+		fmt.Print("nats://127.0.", "0.1:1234\n")
+		fmt.Println("more")
+		<-interrupted
+		return 0
 	case "live":
 		interrupted := make(chan os.Signal, 1)
 		signal.Notify(interrupted, os.Interrupt)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -44,30 +45,39 @@ func Find(path string, args []string, fs procfs.FS) (*Program, error) {
 }
 
 // Replicate starts "millrace replicate source target --json", with
-// --continuous if so asked. It runs in an empty directory that is also its
-// home, so that no state of an earlier run helps or hinders it. When ctx ends
-// it is interrupted, and killed if that does not end it. The caller must call
-// [Process.Wait].
+// --continuous if so asked. The caller must call [Process.Wait].
 func (p *Program) Replicate(ctx context.Context, source, target string, continuous bool) (*Process, error) {
-	home, err := os.MkdirTemp("", "millrace-bench-")
-	if err != nil {
-		return nil, fmt.Errorf("start millrace: %w", err)
-	}
 	args := []string{"replicate", source, target, "--json"}
 	if continuous {
 		args = append(args, "--continuous")
 	}
-	cmd := exec.CommandContext(ctx, p.path, append(args, p.args...)...)
+	return p.start(ctx, p.path, append(args, p.args...), nil, secrets(source, target))
+}
+
+// start starts a program in an empty directory that is also its home, so that no
+// state of an earlier run helps or hinders it. When ctx ends it is interrupted, and
+// killed if that does not end it. What it writes to its output goes to out, too,
+// unless that is nil.
+func (p *Program) start(ctx context.Context, path string, args []string, out io.Writer, secrets []string) (*Process, error) {
+	name := filepath.Base(path)
+	home, err := os.MkdirTemp("", "millrace-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = home
 	cmd.Env = append(os.Environ(), "HOME="+home,
 		"XDG_CACHE_HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home, "XDG_STATE_HOME="+home)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopTime
-	process := &Process{cmd: cmd, home: home, secrets: secrets(source, target), ended: make(chan struct{})}
+	process := &Process{name: name, cmd: cmd, home: home, secrets: secrets, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &process.out, &process.out
+	if out != nil {
+		cmd.Stdout = io.MultiWriter(&process.out, out)
+	}
 	process.started = time.Now()
 	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start millrace: %w", err), os.RemoveAll(home))
+		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), os.RemoveAll(home))
 	}
 	watched := make(chan struct{})
 	go func() {

@@ -156,3 +156,19 @@ func TestTailKeepsTheEnd(t *testing.T) {
 		t.Errorf("%d bytes, ending in %q", len(got), got[len(got)-10:])
 	}
 }
+
+func TestPipelineThatCannotStartLeavesNothingBehind(t *testing.T) {
+	_, err := program(t, "fail").Pipeline(t.Context(), func(broker string) (string, error) { return broker, nil })
+	if err == nil || !strings.Contains(err.Error(), "the broker has ended") {
+		t.Errorf("a broker that fails: %v", err)
+	}
+	_, err = program(t, "broker").Pipeline(t.Context(), func(broker string) (string, error) {
+		if broker != "127.0.0.1:1234" {
+			t.Errorf("the broker is at %s", broker)
+		}
+		return broker, nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "find a service") {
+		t.Errorf("services that are not there: %v", err)
+	}
+}

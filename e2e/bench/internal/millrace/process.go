@@ -20,8 +20,9 @@ type Usage struct {
 	PeakRSS int64         // bytes; 0 where it cannot be had
 }
 
-// Process is a running millrace.
+// Process is a running program.
 type Process struct {
+	name    string
 	cmd     *exec.Cmd
 	home    string
 	secrets []string
@@ -52,7 +53,7 @@ func (p *Process) Ended() <-chan struct{} {
 func (p *Process) Stop() (Usage, error) {
 	p.stopped.Store(true)
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return Usage{}, fmt.Errorf("interrupt millrace: %w", err)
+		return Usage{}, fmt.Errorf("interrupt %s: %w", p.name, err)
 	}
 	patience := time.AfterFunc(stopTime, func() {
 		p.killed.Store(true)
@@ -97,10 +98,10 @@ func (p *Process) reap(watched <-chan struct{}) {
 		err = nil // it was told to end
 	}
 	if err != nil {
-		p.err = fmt.Errorf("millrace: %w: %s", err, redact(p.out.String(), p.secrets))
+		p.err = fmt.Errorf("%s: %w: %s", p.name, err, redact(p.out.String(), p.secrets))
 	}
 	if err := os.RemoveAll(p.home); err != nil {
-		p.err = errors.Join(p.err, fmt.Errorf("remove millrace's home: %w", err))
+		p.err = errors.Join(p.err, fmt.Errorf("remove the home of %s: %w", p.name, err))
 	}
 }
 

@@ -3,13 +3,18 @@ package row
 import (
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace/e2e/bench/internal/contest"
+	"millrace/e2e/bench/internal/corpus"
+	"millrace/e2e/bench/internal/millrace"
 	"millrace/e2e/bench/internal/procfs"
 	"millrace/e2e/bench/internal/server"
 	"millrace/e2e/bench/internal/usage"
+	"millrace/e2e/program"
 	"millrace/pkg/millpond"
 )
 
@@ -48,6 +53,7 @@ func small(t *testing.T, source, target string) *Setting {
 		Source: open(t, source), Target: open(t, target), FS: procfs.New("/proc"), Log: slog.New(slog.DiscardHandler),
 		MillraceAbsent: os.ErrNotExist,
 		Docs:           45, Size: 500, Changes: 3, Seed: 1, Batch: 20, InFlight: 2, Cores: 2,
+		Attachments: 12, AttachmentSize: 700, Large: 3 << 20, RTT: time.Millisecond, FarInFlight: 3,
 	}
 	var err error
 	if s.Usage, err = usage.Find(t.Context(), s.FS, s.Source.URL(), s.Target.URL()); err != nil {
@@ -152,5 +158,53 @@ func TestIncompleteLoadHasNoTime(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), "0 documents instead of 1") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestLoadWithoutItsAttachmentsHasNoTime(t *testing.T) {
+	setting := small(t, pond(t), pond(t))
+	with := &documents{attached: true, corpus: corpus.WithAttachments(1, 3, 100, 3, corpus.Binary())}
+	other := &documents{attached: true, corpus: corpus.WithAttachments(1, 3, 101, 3, corpus.Binary())}
+	err := setting.withPair(t.Context(), func(source, target *server.Database) error {
+		if err := with.write(t.Context(), source, 1); err != nil {
+			return err
+		}
+		if err := with.arrived(t.Context(), source, target); err == nil || !strings.Contains(err.Error(), "0 documents instead of 3") {
+			t.Errorf("an empty target: %v", err)
+		}
+		if err := other.write(t.Context(), target, 1); err != nil {
+			return err
+		}
+		if err := with.arrived(t.Context(), source, target); err == nil || !strings.Contains(err.Error(), "at the target and") {
+			t.Errorf("other attachments: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// The programs as they are, over a distance that is hardly one.
+func TestFarRowMeasuresTheProgramAndItsServices(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the programs")
+	}
+	dir, err := program.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := small(t, pond(t), pond(t))
+	setting.MillraceAbsent = nil
+	if setting.Millrace, err = millrace.Find(filepath.Join(dir, program.Millrace), nil, setting.FS); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range attachments(setting, "attachments", corpus.Binary(), "binary")[1:] {
+		standings := run(t, row)
+		for _, name := range []string{ourName, servicesName} {
+			if f := standings[name].Figures[clientCPU.Name]; f.Empty() || f.Median <= 0 {
+				t.Errorf("%s: %+v", name, standings[name])
+			}
+		}
 	}
 }

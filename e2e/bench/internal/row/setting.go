@@ -1,6 +1,6 @@
-// Package row holds what is measured: one file for each row of the table in
-// DESIGN section 9, and the contestants that several rows share. A new row
-// implements [contest.Row] and is added to [All].
+// Package row holds what is measured: the rows of the table in DESIGN section 9.
+// Rows that load a target are one [load] with different goods, near or far. A new
+// row implements [contest.Row] and is added to [All].
 package row
 
 import (
@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"millrace/e2e/bench/internal/contest"
+	"millrace/e2e/bench/internal/corpus"
 	"millrace/e2e/bench/internal/millrace"
 	"millrace/e2e/bench/internal/procfs"
 	"millrace/e2e/bench/internal/server"
@@ -37,11 +39,22 @@ type Setting struct {
 	Batch    int    // documents in a request of the bare limit
 	InFlight int    // requests of the bare limit at a time and server
 	Cores    int    // that source and target share, if they are local
+
+	Attachments    int           // documents with an attachment
+	AttachmentSize int           // bytes of each attachment
+	Large          int           // bytes of a large attachment
+	RTT            time.Duration // round trip between two sides that are far from each other
+	FarInFlight    int           // requests of the bare limit at a time to a target that is far
 }
 
 // All returns every row, in the order of the table in DESIGN section 9.
 func All(s *Setting) []contest.Row {
-	return []contest.Row{&one{s}, &latency{s}}
+	return slices.Concat(
+		[]contest.Row{one(s), &latency{s}},
+		attachments(s, "attachments", corpus.Binary(), "binary, as stored by the source"),
+		attachments(s, "texts", corpus.Text(), "text, which the servers store compressed"),
+		large(s),
+	)
 }
 
 // The quantities that several rows measure.
@@ -59,9 +72,10 @@ var (
 
 // Names of the contestants that others are compared with.
 const (
-	bareName = "bare"
-	ownName  = "own replicator"
-	ourName  = "millrace"
+	bareName     = "bare"
+	ownName      = "own replicator"
+	ourName      = "millrace"
+	servicesName = "millrace services"
 )
 
 // settle waits until the servers are at rest, so that nobody pays for what the

@@ -22,6 +22,11 @@ func (d *Database) URL() string {
 	return u.JoinPath(d.name).String()
 }
 
+// At returns the same database as another address of its server shows it.
+func (d *Database) At(address *Server) *Database {
+	return &Database{server: address, name: d.name}
+}
+
 // create makes the database, even when ctx is cancelled meanwhile.
 func (d *Database) create(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
@@ -53,13 +58,22 @@ func (d *Database) ReadChanges(ctx context.Context, interval int) (int64, error)
 	return d.server.discard(ctx, http.MethodGet, target, nil)
 }
 
-// bulkGet is the cheapest way to read documents with their history.
-const bulkGet = "/_bulk_get?revs=true&latest=true"
+// bulkGet is the cheapest way to read documents with their history, and
+// bulkGetInline with their attachments, in Base64.
+const (
+	bulkGet       = "/_bulk_get?revs=true&latest=true"
+	bulkGetInline = bulkGet + "&attachments=true"
+)
 
 // ReadBulk asks for the revisions named in body, a request of _bulk_get,
 // throws them away and returns the size of the answer in bytes.
 func (d *Database) ReadBulk(ctx context.Context, body []byte) (int64, error) {
 	return d.server.discard(ctx, http.MethodPost, "/"+d.name+bulkGet, body)
+}
+
+// ReadBulkInline is [Database.ReadBulk] with the contents of attachments.
+func (d *Database) ReadBulkInline(ctx context.Context, body []byte) (int64, error) {
+	return d.server.discard(ctx, http.MethodPost, "/"+d.name+bulkGetInline, body)
 }
 
 // Read returns one revision as _bulk_get gives it out, ready for [Database.WriteBulk].

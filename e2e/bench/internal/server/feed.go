@@ -30,7 +30,7 @@ var errFeedEnded = errors.New("the server ended the feed")
 // has a row to send, so a client could not tell from when on it listens.
 func (d *Database) Follow(ctx context.Context, each func(Row) error) error {
 	target := "/" + d.name + "/_changes?feed=continuous&style=all_docs&since=0&heartbeat=10000"
-	resp, err := d.server.send(ctx, http.MethodGet, target, nil)
+	resp, err := d.server.send(ctx, http.MethodGet, target, "", nil)
 	if err != nil {
 		return err
 	}

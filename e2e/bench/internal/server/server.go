@@ -55,6 +55,14 @@ func Open(raw string) (*Server, error) {
 	return &Server{base: base, user: user, client: &http.Client{Transport: transport()}, token: hex.EncodeToString(token)}, nil
 }
 
+// Behind returns the same server at another address, host:port, of a proxy before
+// it. The caller closes it, too.
+func (s *Server) Behind(address string) (*Server, error) {
+	u := s.URL()
+	u.Host, u.User = address, s.user
+	return Open(u.String())
+}
+
 // transport keeps enough idle connections for the harness's concurrency: a
 // handshake per request would be measured as the server's.
 func transport() *http.Transport {
@@ -123,9 +131,12 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("%s %s: status %d: %s", e.Method, e.Path, e.Status, strings.TrimSpace(e.Body))
 }
 
-// send makes a request below the base URL and returns the answer with its
-// body open, or a [*StatusError].
-func (s *Server) send(ctx context.Context, method, target string, body []byte) (*http.Response, error) {
+// jsonType is the media type of nearly everything that is sent.
+const jsonType = "application/json"
+
+// send makes a request below the base URL, with a body of the given type unless
+// that is nil, and returns the answer with its body open, or a [*StatusError].
+func (s *Server) send(ctx context.Context, method, target, contentType string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.base.String()+target, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -134,9 +145,9 @@ func (s *Server) send(ctx context.Context, method, target string, body []byte) (
 		password, _ := s.user.Password()
 		req.SetBasicAuth(s.user.Username(), password)
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", jsonType)
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", contentType)
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
@@ -152,7 +163,12 @@ func (s *Server) send(ctx context.Context, method, target string, body []byte) (
 
 // call makes a request and decodes the answer into out, unless that is nil.
 func (s *Server) call(ctx context.Context, method, target string, body []byte, out any) error {
-	resp, err := s.send(ctx, method, target, body)
+	return s.callTyped(ctx, method, target, jsonType, body, out)
+}
+
+// callTyped is call with a body that is not JSON.
+func (s *Server) callTyped(ctx context.Context, method, target, contentType string, body []byte, out any) error {
+	resp, err := s.send(ctx, method, target, contentType, body)
 	if err != nil {
 		return err
 	}
@@ -169,7 +185,7 @@ func (s *Server) call(ctx context.Context, method, target string, body []byte, o
 
 // discard makes a request and returns how many bytes the answer had.
 func (s *Server) discard(ctx context.Context, method, target string, body []byte) (int64, error) {
-	resp, err := s.send(ctx, method, target, body)
+	resp, err := s.send(ctx, method, target, jsonType, body)
 	if err != nil {
 		return 0, err
 	}
