@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+
+	"millrace/pkg/ratelimit"
 )
 
 // DB is a database. It is safe for concurrent use.
@@ -15,6 +17,7 @@ type DB struct {
 	endpoint Endpoint
 	opts     Options
 	server   *server
+	limiter  *ratelimit.Limiter
 	release  func() // gives the server back
 	name     string
 	path     string // escaped, with the server's base path, without a slash at the end
@@ -23,11 +26,12 @@ type DB struct {
 // Open returns the database at ep without talking to it. The error wraps [ErrBadEndpoint].
 func Open(ep Endpoint, o Options) (*DB, error) { return NewPool(o.Transport).Open(ep, o) }
 
-func newDB(ep Endpoint, loc location, o Options, s *server) *DB {
+func newDB(ep Endpoint, loc location, o Options, s *server, limiter *ratelimit.Limiter) *DB {
 	return &DB{
 		endpoint: ep,
 		opts:     o,
 		server:   s,
+		limiter:  limiter,
 		name:     loc.db,
 		path:     loc.root.EscapedPath() + "/" + escape(loc.db),
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
+
+	"millrace/pkg/ratelimit"
 )
 
 // Pool opens databases that share connections and a session where they are on one server,
@@ -14,6 +17,9 @@ import (
 type Pool struct {
 	wrap   func(http.RoundTripper) http.RoundTripper
 	tokens *accounts
+	// limiter is for all databases: those that are opened twice, with different settings
+	// or by several jobs, are asked no more often than one.
+	limiter *ratelimit.Limiter
 
 	mu      sync.Mutex
 	servers map[serverKey]*sharedServer
@@ -22,7 +28,7 @@ type Pool struct {
 // NewPool returns an empty pool. wrap, which may be nil, wraps every transport; it takes the
 // place of [Options].Transport.
 func NewPool(wrap func(http.RoundTripper) http.RoundTripper) *Pool {
-	return &Pool{wrap: wrap, tokens: newAccounts(wrap), servers: map[serverKey]*sharedServer{}}
+	return &Pool{wrap: wrap, tokens: newAccounts(wrap), limiter: ratelimit.New(time.Now), servers: map[serverKey]*sharedServer{}}
 }
 
 // serverKey is all that databases on one server must have in common. It holds
@@ -66,7 +72,7 @@ func (p *Pool) Open(ep Endpoint, o Options) (*DB, error) {
 		p.servers[key] = shared
 	}
 	shared.users++
-	db := newDB(ep, loc, o, shared.server)
+	db := newDB(ep, loc, o, shared.server, p.limiter)
 	db.release = sync.OnceFunc(func() { p.release(key) })
 	return db, nil
 }
