@@ -7,6 +7,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -49,6 +50,8 @@ type Error struct {
 	Word, Reason string
 	// Status is HTTP's, or 0.
 	Status int
+	// RetryAfter is how long the server asks to wait, or 0.
+	RetryAfter time.Duration
 	// Permanent says that another try will not help before somebody changes something.
 	Permanent bool
 }
@@ -63,5 +66,8 @@ func errorOf(side Side, r *millracev1.DatabaseReply) error {
 	if r.Error == "" {
 		return nil
 	}
-	return &Error{Side: side, Word: r.Error, Reason: r.Reason, Status: int(r.Status), Permanent: r.Permanent}
+	return &Error{
+		Side: side, Word: r.Error, Reason: r.Reason, Status: int(r.Status), Permanent: r.Permanent,
+		RetryAfter: time.Duration(r.RetryAfterMs) * time.Millisecond,
+	}
 }

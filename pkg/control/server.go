@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -199,6 +200,9 @@ func refusal(db *couch.DB, err error) *millracev1.DatabaseReply {
 	switch {
 	case errors.As(err, &own):
 		r.Error, r.Reason, r.Permanent = own.Word, own.Reason, own.Permanent
+	case errors.Is(err, couch.ErrMaxBackoff):
+		r.Error = couch.ErrMaxBackoff.Error()
+		r.Reason = strings.TrimPrefix(r.Reason, r.Error+": ")
 	case couch.IsNotFound(err):
 		r.Error, r.Reason = ErrNotFound.Error(), fmt.Sprintf("could not open %s", db)
 	case couch.IsUnauthorized(err):
@@ -209,7 +213,11 @@ func refusal(db *couch.DB, err error) *millracev1.DatabaseReply {
 		r.Error, r.Reason = "forbidden", db.String()
 	}
 	if errors.As(err, &answer) {
-		r.Status = int32(answer.Status)
+		r.Status, r.RetryAfterMs = int32(answer.Status), answer.RetryAfter.Milliseconds()
+	}
+	var throttled *couch.ThrottledError
+	if errors.As(err, &throttled) {
+		r.RetryAfterMs = throttled.RetryAfter.Milliseconds()
 	}
 	return r
 }

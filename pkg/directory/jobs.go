@@ -67,7 +67,7 @@ func (j *Jobs) Known(id string) *millracev1.Job {
 
 // Workers is how many batches of the job a stage should work on at once, its
 // worker_processes, as far as it is known; 0 when it is not.
-func (j *Jobs) Workers(id string) int { return int(j.Known(id).GetTuning().GetWorkerProcesses()) }
+func (j *Jobs) Workers(id string) int { return int(Tuning(j.Known(id)).GetWorkerProcesses()) }
 
 // Newest returns the job as the bucket's leader has it. The error wraps [ErrUnknown]
 // when there is none.

@@ -259,6 +259,7 @@ func TestFailureIsReportedWithItsClass(t *testing.T) {
 		{&couch.HTTPError{Status: 503}, millracev1.Event_CLASS_TRANSIENT},
 		{&couch.HTTPError{Status: 401}, millracev1.Event_CLASS_PERMANENT},
 		{fmt.Errorf("%w: trimmed", stage.ErrFeedLost), millracev1.Event_CLASS_FEED_LOST},
+		{&couch.ThrottledError{Last: &couch.HTTPError{Status: 429}}, millracev1.Event_CLASS_TRANSIENT},
 	} {
 		if err := s.Fail(t.Context(), pos, c.err); !errors.Is(err, c.err) {
 			t.Errorf("%v became %v", c.err, err)

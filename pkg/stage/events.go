@@ -76,5 +76,10 @@ func (s *Stage) event(ctx context.Context, pos *millracev1.Position, err error) 
 		e.Status, e.Error = int32(answer.Status), answer.Err
 		e.RetryAfterMs = answer.RetryAfter.Milliseconds()
 	}
+	var throttled *couch.ThrottledError
+	if errors.As(err, &throttled) {
+		e.Error = couch.ErrMaxBackoff.Error()
+		e.RetryAfterMs = throttled.RetryAfter.Milliseconds()
+	}
 	return e
 }

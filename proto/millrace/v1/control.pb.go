@@ -399,7 +399,8 @@ type Endpoint struct {
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Without userinfo.
 	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
-	// JSON of user, password and headers; sealed when a key is configured.
+	// JSON of all that is to be kept secret, or decides who reads what: the log-in, headers,
+	// proxy and TLS; sealed when a key is configured.
 	Credential []byte `protobuf:"bytes,3,opt,name=credential,proto3" json:"credential,omitempty"`
 	// Id of the key that sealed the credential; empty when it is not sealed.
 	KeyId string `protobuf:"bytes,4,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
@@ -536,7 +537,10 @@ type Job struct {
 	// What an operator should know, such as a source that is read-only.
 	Notes []string `protobuf:"bytes,25,rep,name=notes,proto3" json:"notes,omitempty"`
 	// Totals over all sessions, of the newest run that ended.
-	Totals        *Counters `protobuf:"bytes,26,opt,name=totals,proto3" json:"totals,omitempty"`
+	Totals *Counters `protobuf:"bytes,26,opt,name=totals,proto3" json:"totals,omitempty"`
+	// Whether the run before ended because a database refused too many requests: this
+	// one, or the next, does less at once.
+	Throttled     bool `protobuf:"varint,27,opt,name=throttled,proto3" json:"throttled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -751,6 +755,13 @@ func (x *Job) GetTotals() *Counters {
 		return x.Totals
 	}
 	return nil
+}
+
+func (x *Job) GetThrottled() bool {
+	if x != nil {
+		return x.Throttled
+	}
+	return false
 }
 
 // Tuning is how a job is to be replicated; it is not part of the replication id.
@@ -1297,7 +1308,9 @@ type DatabaseReply struct {
 	// Of PendingChanges; -1 when the server does not say.
 	Pending int64 `protobuf:"varint,9,opt,name=pending,proto3" json:"pending,omitempty"`
 	// Of PutCheckpoint: the database refuses writes; no error.
-	ReadOnly      bool `protobuf:"varint,10,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	ReadOnly bool `protobuf:"varint,10,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// Of an error: how long the server asks to wait, in milliseconds, or 0.
+	RetryAfterMs  int64 `protobuf:"varint,11,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1400,6 +1413,13 @@ func (x *DatabaseReply) GetReadOnly() bool {
 		return x.ReadOnly
 	}
 	return false
+}
+
+func (x *DatabaseReply) GetRetryAfterMs() int64 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
 }
 
 // Replay asks the selector to route part of a feed's log to one job again.
@@ -1923,7 +1943,7 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\x06key_id\x18\x04 \x01(\tR\x05keyId\x122\n" +
 	"\x15connection_timeout_ms\x18\x05 \x01(\rR\x13connectionTimeoutMs\x12)\n" +
 	"\x10http_connections\x18\x06 \x01(\rR\x0fhttpConnections\x12.\n" +
-	"\x13retries_per_request\x18\a \x01(\rR\x11retriesPerRequest\"\xec\x06\n" +
+	"\x13retries_per_request\x18\a \x01(\rR\x11retriesPerRequest\"\x8a\a\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0ereplication_id\x18\x02 \x01(\tR\rreplicationId\x120\n" +
@@ -1959,7 +1979,8 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"start_time\x18\x17 \x01(\x03R\tstartTime\x12!\n" +
 	"\flast_updated\x18\x18 \x01(\x03R\vlastUpdated\x12\x14\n" +
 	"\x05notes\x18\x19 \x03(\tR\x05notes\x12-\n" +
-	"\x06totals\x18\x1a \x01(\v2\x15.millrace.v1.CountersR\x06totals\"\xd3\x01\n" +
+	"\x06totals\x18\x1a \x01(\v2\x15.millrace.v1.CountersR\x06totals\x12\x1c\n" +
+	"\tthrottled\x18\x1b \x01(\bR\tthrottled\"\xd3\x01\n" +
 	"\x06Tuning\x12\x1d\n" +
 	"\n" +
 	"batch_rows\x18\x01 \x01(\rR\tbatchRows\x12 \n" +
@@ -2028,7 +2049,7 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"session_id\x18\x06 \x01(\tR\tsessionId\x1a&\n" +
 	"\x0ePendingChanges\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\fR\x05sinceB\t\n" +
-	"\arequest\"\xa8\x02\n" +
+	"\arequest\"\xce\x02\n" +
 	"\rDatabaseReply\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
@@ -2041,7 +2062,8 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\x03log\x18\b \x01(\fR\x03log\x12\x18\n" +
 	"\apending\x18\t \x01(\x03R\apending\x12\x1b\n" +
 	"\tread_only\x18\n" +
-	" \x01(\bR\breadOnly\"j\n" +
+	" \x01(\bR\breadOnly\x12$\n" +
+	"\x0eretry_after_ms\x18\v \x01(\x03R\fretryAfterMs\"j\n" +
 	"\x06Replay\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\tR\x04feed\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x10\n" +

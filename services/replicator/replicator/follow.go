@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/directory"
 	"millrace/pkg/pause"
 	"millrace/pkg/stage"
 	"millrace/pkg/watermark"
@@ -60,7 +61,7 @@ func (r *run) follow(ctx context.Context) error {
 		return err
 	}
 	defer l.stop()
-	interval := time.Duration(r.job.Tuning.CheckpointIntervalMs) * time.Millisecond
+	interval := time.Duration(directory.Tuning(r.job).GetCheckpointIntervalMs()) * time.Millisecond
 	checkpoint := time.NewTicker(interval)
 	defer checkpoint.Stop()
 	status := time.NewTicker(statusInterval)

@@ -123,6 +123,7 @@ func (m *Manager) conclude(ctx context.Context, r *run, began time.Time, err err
 			return err
 		}
 		r.job.State, r.job.Reason, r.job.ErrorCount, r.job.Active = string(replication.Completed), "", 0, false
+		r.job.Throttled = false
 	case errors.As(err, &c):
 		m.crashed(ctx, r, began, c)
 	default:
@@ -154,7 +155,7 @@ func (m *Manager) crashed(ctx context.Context, r *run, began time.Time, c *crash
 	if time.Since(began) > m.options.HealthThreshold {
 		r.job.ErrorCount = 0
 	}
-	r.job.Reason, r.job.State = c.reason, string(replication.Crashing)
+	r.job.Reason, r.job.State, r.job.Throttled = c.reason, string(replication.Crashing), c.throttled
 	if c.permanent && m.options.FailPermanent {
 		r.job.State = string(replication.Failed)
 		return

@@ -192,7 +192,7 @@ func (r *run) openFeed(ctx context.Context) error {
 	}
 	feed := &millracev1.Feed{
 		Id: r.job.Feed, Site: r.job.SourceSite, Source: r.job.Source, Live: r.job.Continuous,
-		Since: r.progress.StartSeq, Style: string(style), BatchRows: r.job.Tuning.BatchRows,
+		Since: r.progress.StartSeq, Style: string(style), BatchRows: directory.Tuning(r.job).GetBatchRows(),
 		FilterDocIds: r.job.GetFilter().GetByDocIds(), DocIds: r.job.GetFilter().GetDocIds(),
 		Roster: []*millracev1.RosterEntry{{
 			Job: r.job.Id, Run: r.job.Run, TargetSite: r.job.TargetSite, Filter: r.job.Filter,
