@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"millrace/e2e/chaosproxy"
 	"millrace/e2e/program"
@@ -69,8 +68,8 @@ func (r *recreation) run(t *testing.T) {
 	r.source.create(t, r.name)
 	r.target.create(t, r.name)
 	r.fill(t, 1200, seed)
-	r.target.slow(t, chaosproxy.BulkDocs, 200*time.Millisecond) // so that half a run is left after the first checkpoint
-	half := r.target.nth(chaosproxy.BulkDocs, r.name, 15)
+	half, release := r.target.hold(chaosproxy.BulkDocs, r.name, 15)
+	defer release()
 	args := r.args("--retries", "0")
 	if r.kind != "once" {
 		args = append(args, "--continuous")
@@ -79,6 +78,7 @@ func (r *recreation) run(t *testing.T) {
 	await(t, "half of the writes", half)
 	covered := 1
 	if r.kind == "in a quiet feed" {
+		release()
 		covered = 1200
 	}
 	eventually(t, "a checkpoint that covers something", func() bool { return len(r.measure(t).covered) >= covered })
@@ -91,6 +91,7 @@ func (r *recreation) run(t *testing.T) {
 		// A target is looked at when there is something to write.
 		r.fill(t, 1, seed+1)
 	}
+	release()
 	client.Until(func(e program.Event) bool {
 		return strings.Contains(e.Reason, "has changed since last checkpoint") || strings.Contains(e.Reason, "is gone since it was written")
 	})

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -49,6 +50,7 @@ type wait struct {
 	database string
 	left     int
 	came     chan struct{}
+	release  <-chan struct{} // closed when the last and those behind it may be answered; nil for at once
 }
 
 func newWitness(next http.Handler) *witness {
@@ -59,7 +61,13 @@ func newWitness(next http.Handler) *witness {
 func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	kind := chaosproxy.Classify(r)
 	database, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	w.announce(kind, database)
+	if held := w.announce(kind, database); held != nil {
+		select {
+		case <-held:
+		case <-r.Context().Done():
+			return
+		}
+	}
 	w.answering.RLock()
 	answered := sync.OnceFunc(w.answering.RUnlock)
 	defer answered()
@@ -150,18 +158,25 @@ func (w *witness) of(database string) *record {
 	return at
 }
 
-// announce tells who waits that a request came.
-func (w *witness) announce(kind chaosproxy.Endpoint, database string) {
+// announce tells who waits that a request came. Where requests are held, the channel's
+// closing lets it go on.
+func (w *witness) announce(kind chaosproxy.Endpoint, database string) (held <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, one := range w.waits {
-		if one.kind != kind || one.database != database || one.left == 0 {
+		if one.kind != kind || one.database != database {
+			continue
+		}
+		if one.left == 0 {
+			held = cmp.Or(held, one.release)
 			continue
 		}
 		if one.left--; one.left == 0 {
 			close(one.came)
+			held = cmp.Or(held, one.release)
 		}
 	}
+	return held
 }
 
 // between does something while no request is under way, except for feeds that have begun.
@@ -174,9 +189,21 @@ func (w *witness) between(do func()) {
 // nth returns a channel that is closed when the nth request of a kind from now on
 // arrives, before it is answered.
 func (w *witness) nth(kind chaosproxy.Endpoint, database string, n int) <-chan struct{} {
+	return w.await(&wait{kind: kind, database: database, left: max(n, 1)})
+}
+
+// hold is nth for requests that are not answered before they are released: the nth, and all
+// behind it.
+func (w *witness) hold(kind chaosproxy.Endpoint, database string, n int) (came <-chan struct{}, release func()) {
+	held := make(chan struct{})
+	came = w.await(&wait{kind: kind, database: database, left: max(n, 1), release: held})
+	return came, sync.OnceFunc(func() { close(held) })
+}
+
+func (w *witness) await(one *wait) <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one := &wait{kind: kind, database: database, left: max(n, 1), came: make(chan struct{})}
+	one.came = make(chan struct{})
 	w.waits = append(w.waits, one)
 	return one.came
 }
