@@ -53,6 +53,10 @@ func readOpenRevs(db *DB) (out []readRev, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return readRevs(o)
+}
+
+func readRevs(o *OpenRevs) (out []readRev, err error) {
 	defer func() { err = errors.Join(err, o.Close()) }()
 	for {
 		rev, err := o.Next()

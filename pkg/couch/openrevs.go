@@ -2,6 +2,7 @@ package couch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,9 @@ import (
 
 	"millrace/pkg/rawdoc"
 )
+
+// typeMixed is the type of an answer of many documents with what follows them.
+const typeMixed = "multipart/mixed"
 
 // OpenRevsOptions are the parameters of reading a document with open_revs.
 type OpenRevsOptions struct {
@@ -30,7 +34,7 @@ type OpenRevsOptions struct {
 	AttsSince []string
 }
 
-// OpenRevs reads an answer to open_revs, one revision at a time.
+// OpenRevs reads an answer to open_revs, or to a [DB.BulkGetMixed], one revision at a time.
 type OpenRevs struct {
 	open    func(revs []string) (*http.Response, *request, error)
 	rest    []string // revisions that are still to be asked for
@@ -103,7 +107,7 @@ func (db *DB) openRevsRequest(id string, revs []string, o OpenRevsOptions, budge
 		return r
 	}
 	r.query.Set("attachments", "true") // for servers without multipart
-	r.header.Set("Accept", "multipart/mixed")
+	r.header.Set("Accept", typeMixed)
 	// Compression of the whole would be undone by net/http, but is wasted on attachments.
 	r.header.Set("Accept-Encoding", "identity")
 	budget -= len(r.query.Encode())
@@ -129,7 +133,7 @@ func fitting(revs []string, budget int) []string {
 // begin chooses how to read an answer.
 func (o *OpenRevs) begin(resp *http.Response) error {
 	kind, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err == nil && kind == "multipart/mixed" {
+	if err == nil && kind == typeMixed {
 		body := &tailReader{from: resp.Body}
 		outer := multipart.NewReader(body, params["boundary"])
 		o.next = func() (*OpenRev, error) {
@@ -240,10 +244,11 @@ func (o *OpenRevs) part(outer *multipart.Reader) (*OpenRev, error) {
 	}
 	if params["error"] == "true" {
 		var said struct {
-			Missing string `json:"missing"`
+			Missing string `json:"missing"` // by open_revs
+			Rev     string `json:"rev"`     // by _bulk_get
 		}
 		err := json.Unmarshal(value, &said)
-		return &OpenRev{Missing: said.Missing, request: o.request}, err
+		return &OpenRev{Missing: cmp.Or(said.Missing, said.Rev), request: o.request}, err
 	}
 	return o.document(value, nil)
 }

@@ -81,13 +81,7 @@ func (svc *Service) apply(ctx context.Context, a *apply, target *millracev1.Endp
 	if err := all.send(ctx); err != nil {
 		return err
 	}
-	plainOnly := func() (bool, error) { return svc.dialects.plainOnly(ctx, target, db) }
-	for _, m := range b.Multiparts {
-		if err := a.multipart(ctx, db, plainOnly, bodies, m); err != nil {
-			return err
-		}
-	}
-	return nil
+	return svc.alone(ctx, a, target, db, bodies, b.Multiparts)
 }
 
 // refetch asks for the part again: its bodies are gone from BODIES, or the target

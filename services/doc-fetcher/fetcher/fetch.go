@@ -14,15 +14,9 @@ import (
 	millracev1 "millrace/proto/millrace/v1"
 )
 
-const (
-	// inlineLimit is how many bytes of attachments, as stored, are asked for in one
-	// _bulk_get, and how large those of a document may be to travel inside it.
-	// In Base64 a third more is in memory at once (invariant 5).
-	inlineLimit = 1 << 20
-	// missingRetries is how often a revision that the source does not find is
-	// asked for again: a shard may not have it yet.
-	missingRetries = 2
-)
+// missingRetries is how often a revision that the source does not find is
+// asked for again: a shard may not have it yet.
+const missingRetries = 2
 
 // fetch is the fetching of one batch.
 type fetch struct {
@@ -38,6 +32,11 @@ type fetch struct {
 	singly bool
 	// lacksBulkGet is told that the source has no _bulk_get.
 	lacksBulkGet func()
+	// unmixed asks for documents whose attachments keep their encoding one by one: the source is
+	// known to answer _bulk_get with JSON only.
+	unmixed bool
+	// lacksMixed is told that the source does.
+	lacksMixed func()
 }
 
 // want is a revision to be fetched.
@@ -131,7 +130,7 @@ func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []wan
 		return nil, nil, err
 	}
 	defer results.Close()
-	f.packer.counters.BulkGetAttempts += uint64(len(wants))
+	f.packer.count(func(c *millracev1.Counters) { c.BulkGetAttempts += uint64(len(wants)) })
 	answered := 0
 	for {
 		item, err := results.Next()
@@ -153,7 +152,7 @@ func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []wan
 		case len(item.Meta.Attachments) > 0:
 			attached = append(attached, want{item.Meta.ID, item.Meta.Rev, asked.ancestors, item.Meta.Attachments})
 		default:
-			f.packer.counters.BulkGetDocs++
+			f.packer.count(func(c *millracev1.Counters) { c.BulkGetDocs++ })
 			if err := f.packer.add(ctx, item.Meta.ID, item.Meta.Rev, item.Doc, false); err != nil {
 				return nil, nil, err
 			}
@@ -172,47 +171,6 @@ func requests(wants []want, since bool) []couch.BulkGetRequest {
 		}
 	}
 	return out
-}
-
-// attachments fetches documents with their attachments: those that come out
-// faithful inline in groups, the others one by one.
-func (f *fetch) attachments(ctx context.Context, wants []want) error {
-	var group, single []want
-	size := int64(0)
-	for _, w := range wants {
-		bytes, ok := inlineable(w.attachments)
-		if !ok {
-			single = append(single, w)
-			continue
-		}
-		if len(group) > 0 && size+bytes > inlineLimit {
-			if err := f.inline(ctx, group); err != nil {
-				return err
-			}
-			group, size = nil, 0
-		}
-		group, size = append(group, w), size+bytes
-	}
-	if len(group) > 0 {
-		if err := f.inline(ctx, group); err != nil {
-			return err
-		}
-	}
-	return f.each(ctx, single)
-}
-
-// inlineable reports whether the document's attachments come out of the target
-// as they are at the source when they travel inside it, and their size. What is stored
-// gzipped does not: the server cannot tell what a client uploaded
-// gzipped from what it compressed itself, and _bulk_docs would compress anew (DESIGN section 5).
-func inlineable(attachments []rawdoc.Attachment) (bytes int64, ok bool) {
-	for _, a := range attachments {
-		if a.Encoding != "" && a.Encoding != "identity" {
-			return 0, false
-		}
-		bytes += a.Length
-	}
-	return bytes, bytes <= inlineLimit
 }
 
 // inline asks for documents with their attachments inside. What has vanished
@@ -252,7 +210,7 @@ func (f *fetch) inline(ctx context.Context, wants []want) error {
 			rest = append(rest, want{item.Meta.ID, item.Meta.Rev, asked.ancestors, item.Meta.Attachments})
 			continue
 		}
-		f.packer.counters.BulkGetDocs++
+		f.packer.count(func(c *millracev1.Counters) { c.BulkGetDocs++ })
 		if err := f.packer.add(ctx, item.Meta.ID, item.Meta.Rev, item.Doc, hasStubs(item.Meta)); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"millrace/pkg/couch"
@@ -26,6 +27,7 @@ type fetched struct {
 	multi    []string // of what travels alone
 	stubs    int
 	lacking  bool // the source was found to have no _bulk_get
+	unmixed  bool // it was found to answer it with JSON only
 }
 
 func open(t *testing.T, url string) *couch.DB {
@@ -43,7 +45,8 @@ func tryGet(t *testing.T, db *couch.DB, b *millracev1.MissingBatch, change func(
 	t.Helper()
 	out := &fetched{shelf: &shelf{}, counters: &millracev1.Counters{}}
 	p := newPacker(out.shelf, b, "a1")
-	f := &fetch{db: db, packer: p, retryDelay: 1, full: b.FullAttachments, lacksBulkGet: func() { out.lacking = true }}
+	f := &fetch{db: db, packer: p, retryDelay: 1, full: b.FullAttachments}
+	f.lacksBulkGet, f.lacksMixed = func() { out.lacking = true }, func() { out.unmixed = true }
 	if change != nil {
 		change(f)
 	}
@@ -271,6 +274,7 @@ func TestRevisionThatVanishedIsRecordedAndTheOthersGoOn(t *testing.T) {
 // Of a database that was made again every revision has vanished: a wait for each would
 // take an hour.
 func TestRevisionsThatVanishedAreWaitedForTogether(t *testing.T) {
+	var mu sync.Mutex
 	var asked []string
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/db"), "/")
@@ -278,12 +282,17 @@ func TestRevisionsThatVanishedAreWaitedForTogether(t *testing.T) {
 			io.WriteString(w, `{"db_name":"db"}`) //nolint:errcheck // a test server
 			return
 		}
+		mu.Lock()
 		asked = append(asked, id)
+		mu.Unlock()
 		w.WriteHeader(http.StatusNotFound)
 		io.WriteString(w, `{"error":"not_found","reason":"missing"}`) //nolint:errcheck // a test server
 	}))
 	t.Cleanup(front.Close)
 	got := get(t, open(t, front.URL+"/db"), missing("a 1-aaaa", "b 1-aaaa", "c 1-aaaa"), func(f *fetch) { f.singly = true })
+	for round := range slices.Chunk(asked, 3) {
+		slices.Sort(round)
+	}
 	expect(t, "requests", asked, "a", "b", "c", "a", "b", "c")
 	if len(got.rejected) != 3 {
 		t.Errorf("rejected %v", got.rejected)

@@ -31,13 +31,14 @@ type Service struct {
 	jobs       *directory.Jobs
 	pool       *endpoint.Pool
 	retryDelay time.Duration
-	lacking    *lacking
+	lacking    *lacking // sources without _bulk_get
+	unmixed    *lacking // sources without multipart answers to it
 }
 
 // New registers the stage's handler; the stage's Run starts it. Revisions that the
 // source does not find are asked for again after retryDelay.
 func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool, retryDelay time.Duration) (*Service, error) {
-	svc := &Service{stage: s, jobs: jobs, pool: pool, retryDelay: retryDelay, lacking: newLacking(time.Now)}
+	svc := &Service{stage: s, jobs: jobs, pool: pool, retryDelay: retryDelay, lacking: newLacking(time.Now), unmixed: newLacking(time.Now)}
 	in := stage.Input{
 		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Missing(s.Site(), broker.Any),
 		Durable: Name + "-" + s.Site(), InFlight: 16, Workers: jobs.Workers,
@@ -60,6 +61,8 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.MissingBatch) erro
 		db: db, packer: p, retryDelay: svc.retryDelay, full: b.FullAttachments,
 		singly:       (job.GetTuning() != nil && !job.Tuning.UseBulkGet) || svc.lacking.has(job.Source),
 		lacksBulkGet: func() { svc.lacking.add(job.Source) },
+		unmixed:      svc.unmixed.has(job.Source),
+		lacksMixed:   func() { svc.unmixed.add(job.Source) },
 	}
 	if err := f.run(ctx, wanted(b)); err != nil {
 		return svc.stage.Fail(ctx, b.Position, fmt.Errorf("read documents: %w", err))

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// lackingFor is how long a source is taken for one without _bulk_get before it is
+	// lackingFor is how long a source is taken for one that lacks something before it is
 	// asked again: it may have been upgraded, or a proxy before it mended.
 	lackingFor = 10 * time.Minute
 	// lackingLimit bounds the endpoints that are remembered (invariant 5). What is forgotten
@@ -16,8 +16,8 @@ const (
 	lackingLimit = 4096
 )
 
-// lacking remembers sources that have no _bulk_get, so that they are not asked for each
-// batch.
+// lacking remembers sources that lack something, as _bulk_get, so that they are not asked for
+// it with each batch.
 type lacking struct {
 	now func() time.Time
 

@@ -3,6 +3,7 @@ package fetcher
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -34,7 +35,8 @@ type outlet interface {
 
 // packer puts documents into messages of BODIES, and references to them into
 // parts. A part is published when it is full, before the rest of the batch is
-// fetched, so that a batch of any size passes in bounded memory.
+// fetched, so that a batch of any size passes in bounded memory. It is safe for concurrent
+// use: documents with attachments are fetched several at once, and all wait while a part does.
 type packer struct {
 	out      outlet
 	position *millracev1.Position
@@ -42,6 +44,7 @@ type packer struct {
 	// whole is set when exactly one part is to come of it: a part fetched again.
 	whole *millracev1.Part
 
+	mu       sync.Mutex // guards what follows
 	seen     map[revision]struct{}
 	expected int  // documents that are still to come, about
 	body     body // not yet published
@@ -84,6 +87,8 @@ func (p *packer) reset() {
 // fresh reports whether the revision was not packed yet, and marks it. A source
 // asked for an ancestor and its leaf returns the leaf twice.
 func (p *packer) fresh(id, rev string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	r := revision{id, rev}
 	if _, there := p.seen[r]; there {
 		return false
@@ -94,6 +99,8 @@ func (p *packer) fresh(id, rev string) bool {
 
 // add packs one document for _bulk_docs; doc stays the caller's.
 func (p *packer) add(ctx context.Context, id, rev string, doc []byte, stubs bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.body.size() > 0 && p.body.size()+1+len(doc) > bodyBytes {
 		if err := p.flushBody(ctx); err != nil {
 			return err
@@ -110,7 +117,14 @@ func (p *packer) add(ctx context.Context, id, rev string, doc []byte, stubs bool
 	return p.roll(ctx)
 }
 
-// publishBody puts documents, or a chunk of an attachment, into a message of their own.
+// addChunk puts a piece of an attachment into a message of its own.
+func (p *packer) addChunk(ctx context.Context, chunk []byte) (*millracev1.BodyRef, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.publishBody(ctx, bodyOf(chunk))
+}
+
+// publishBody publishes a message of BODIES.
 func (p *packer) publishBody(ctx context.Context, b body) (*millracev1.BodyRef, error) {
 	p.bodies++
 	f, err := p.out.body(ctx, fmt.Sprintf("%s.%d", p.attempt, p.bodies), b.message())
@@ -126,6 +140,8 @@ func (p *packer) publishBody(ctx context.Context, b body) (*millracev1.BodyRef, 
 // addMultipart packs a document whose attachments keep their stored encoding; their
 // contents are in messages of their own already.
 func (p *packer) addMultipart(ctx context.Context, id, rev string, doc []byte, stubs bool, atts []*millracev1.AttachmentRef) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	ref, err := p.publishBody(ctx, bodyOf(doc))
 	if err != nil {
 		return err
@@ -138,6 +154,8 @@ func (p *packer) addMultipart(ctx context.Context, id, rev string, doc []byte, s
 
 // reject packs a revision that could not be fetched.
 func (p *packer) reject(r *millracev1.Rejection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	r.Position, r.Stage = p.position, Name
 	p.open.Rejected = append(p.open.Rejected, r)
 }
@@ -152,7 +170,18 @@ func (p *packer) roll(ctx context.Context) error {
 
 // finish publishes the last part; it may be empty, which says that the batch has
 // nothing more to be done.
-func (p *packer) finish(ctx context.Context) error { return p.publish(ctx, true) }
+func (p *packer) finish(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.publish(ctx, true)
+}
+
+// count adds to the counters.
+func (p *packer) count(add func(*millracev1.Counters)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	add(p.counters)
+}
 
 func (p *packer) publish(ctx context.Context, last bool) error {
 	if err := p.flushBody(ctx); err != nil {

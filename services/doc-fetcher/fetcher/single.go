@@ -39,16 +39,17 @@ func (f *fetch) each(ctx context.Context, wants []want) error {
 
 // pass asks for each document once and returns those that the source does not find.
 func (f *fetch) pass(ctx context.Context, wants []want) (missing []want, err error) {
-	for _, w := range wants {
-		found, err := f.one(ctx, w)
-		if err != nil {
-			return nil, err
-		}
-		if !found {
+	found := make([]bool, len(wants))
+	err = atOnce(ctx, len(wants), func(ctx context.Context, i int) (err error) {
+		found[i], err = f.one(ctx, wants[i])
+		return err
+	})
+	for i, w := range wants {
+		if !found[i] {
 			missing = append(missing, w)
 		}
 	}
-	return missing, nil
+	return missing, err
 }
 
 // one asks for one revision, or the leaves that descend from it, and packs what
@@ -139,7 +140,7 @@ func (f *fetch) attachment(ctx context.Context, a *couch.FollowingAttachment) (*
 	for {
 		n, err := io.ReadFull(a, chunk)
 		if n > 0 {
-			ref, perr := f.packer.publishBody(ctx, bodyOf(chunk[:n]))
+			ref, perr := f.packer.addChunk(ctx, chunk[:n])
 			if perr != nil {
 				return nil, perr
 			}

@@ -1,0 +1,85 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"unicode"
+
+	"millrace/pkg/couch"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// mixed asks for documents whose attachments keep their stored encoding, all in one request.
+// What does not come is asked for singly.
+func (f *fetch) mixed(ctx context.Context, wants []want) error {
+	asked, single := mixable(wants)
+	if len(asked) == 0 || f.unmixed {
+		return f.each(ctx, wants)
+	}
+	revs, err := f.db.BulkGetMixed(ctx, requests(asked, !f.full))
+	switch {
+	case errors.Is(err, couch.ErrNoMultipart):
+		f.lacksMixed()
+		return f.each(ctx, wants)
+	case refused(err):
+		return f.each(ctx, wants)
+	case err != nil:
+		return err
+	}
+	rest, err := f.takeAll(ctx, revs, asked)
+	if err := errors.Join(err, revs.Close()); err != nil {
+		return err
+	}
+	return f.each(ctx, append(single, rest...))
+}
+
+// takeAll packs what comes, and returns what was asked for and does not come as itself:
+// what has vanished since it was looked at, or has a newer leaf.
+func (f *fetch) takeAll(ctx context.Context, revs *couch.OpenRevs, asked []want) (rest []want, err error) {
+	left := make(map[revision]bool, len(asked))
+	for _, w := range asked {
+		left[revision{w.id, w.rev}] = true
+	}
+	for {
+		rev, err := revs.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if rev.Doc == nil {
+			continue
+		}
+		r := revision{rev.Meta.ID, rev.Meta.Rev}
+		if !left[r] && !f.packer.fresh(r.id, r.rev) {
+			continue
+		}
+		delete(left, r)
+		f.packer.count(func(c *millracev1.Counters) { c.BulkGetDocs++ })
+		if err := f.take(ctx, rev); err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range asked {
+		if left[revision{w.id, w.rev}] {
+			rest = append(rest, w)
+		}
+	}
+	return rest, nil
+}
+
+// mixable separates the documents whose ids CouchDB cannot write into the head of a part: it
+// writes them there as they are.
+func mixable(wants []want) (fit, unfit []want) {
+	for _, w := range wants {
+		if strings.ContainsFunc(w.id, unicode.IsControl) {
+			unfit = append(unfit, w)
+		} else {
+			fit = append(fit, w)
+		}
+	}
+	return fit, unfit
+}
