@@ -53,7 +53,7 @@ func For(p peer.Pair) Options {
 	shared := p.Shared()
 	o.AnyKeyOrder = !shared.KeyOrder
 	// Whoever compresses does it in its own way.
-	o.AnyEncoding = p.Source.TextCompression != p.Target.TextCompression || !shared.EncodedAttachments
+	o.AnyEncoding = p.Source.TextCompression || p.Target.TextCompression || !shared.EncodedAttachments
 	switch shared.Numbers {
 	case peer.AsWritten:
 		o.Numbers = Text

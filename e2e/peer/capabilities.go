@@ -91,7 +91,7 @@ func capabilitiesOf(kind Kind) Capabilities {
 			Multipart: true, SeqInterval: true, PossibleAncestors: true,
 			Validation: true, Purge: true, Security: true,
 			Numbers: AsWritten, KeyOrder: true, DuplicateKeys: true,
-			EncodedAttachments: true, Revpos: true, TombstoneAttachments: true,
+			TextCompression: true, EncodedAttachments: true, Revpos: true, TombstoneAttachments: true,
 		}
 	case PouchDB:
 		return Capabilities{IntegerSeqs: true, Numbers: AsFloat64, LoneSurrogates: true}

@@ -7,16 +7,51 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"strings"
 )
 
-// newAttachment describes data as stored. length is that of the content, not
-// packed.
-func newAttachment(name, contentType, encoding string, data []byte, length int64) *Attachment {
-	sum := md5.Sum(data)
-	return &Attachment{
-		Name: name, ContentType: contentType, Encoding: encoding, Data: data, Length: length,
-		Digest: "md5-" + base64.StdEncoding.EncodeToString(sum[:]),
+// compressor packs attachments of compressible types, as CouchDB does.
+type compressor struct {
+	level int // of gzip; 0: nothing is packed
+}
+
+// compressible is CouchDB's default of compressible_types.
+func compressible(contentType string) bool {
+	kind, _, _ := strings.Cut(contentType, ";")
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	switch kind {
+	case "application/javascript", "application/json", "application/xml":
+		return true
 	}
+	return strings.HasPrefix(kind, "text/")
+}
+
+// attachment makes what is to be stored of a content as it came. encoding is what
+// the client packed it with; length is that of the content, unpacked.
+func (z compressor) attachment(name, contentType, encoding string, data []byte, length int64) *Attachment {
+	if encoding == "" && z.level > 0 && compressible(contentType) {
+		data, encoding = z.pack(data), "gzip"
+	}
+	return &Attachment{
+		Name: name, ContentType: contentType, Encoding: encoding, Data: data, Length: length, Digest: digest(data),
+	}
+}
+
+func (z compressor) pack(data []byte) []byte {
+	var buf bytes.Buffer
+	w, err := gzip.NewWriterLevel(&buf, z.level)
+	if err != nil {
+		panic(err) // New checked the level
+	}
+	_, _ = w.Write(data) // a buffer takes all
+	_ = w.Close()
+	return bytes.Clone(buf.Bytes())
+}
+
+// digest is what CouchDB calls so: of the bytes as stored, or as sent.
+func digest(data []byte) string {
+	sum := md5.Sum(data)
+	return "md5-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // content is the attachment's bytes, unpacked.

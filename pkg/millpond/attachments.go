@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"millrace/pkg/revtree"
 )
@@ -42,20 +41,31 @@ func (c *call) getAttachment() error {
 	h := c.w.Header()
 	h.Set("Content-Type", att.ContentType)
 	h.Set("ETag", `"`+strings.TrimPrefix(att.Digest, "md5-")+`"`)
-	if att.Encoding == "" {
-		http.ServeContent(c.w, c.r, "", time.Time{}, bytes.NewReader(att.Data))
+	if c.r.Header.Get("If-None-Match") == h.Get("ETag") {
+		c.w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	h.Set("Accept-Ranges", "none")
+	if att.Encoding == "" {
+		return c.sendRanges(att)
+	}
 	if strings.Contains(c.r.Header.Get("Accept-Encoding"), att.Encoding) {
 		h.Set("Content-Encoding", att.Encoding)
-		return c.send(http.StatusOK, att.ContentType, att.Data)
+		return c.sendPacked(att, att.Data)
 	}
 	data, err := att.content()
 	if err != nil {
 		return err
 	}
-	return c.send(http.StatusOK, att.ContentType, data)
+	if att.Length != int64(len(att.Data)) {
+		return c.sendPacked(att, data)
+	}
+	// A client packed it and did not say how long it was: CouchDB unpacks it while
+	// it sends, and so cannot say either.
+	h.Set("Accept-Ranges", "none")
+	out := c.stream(att.ContentType)
+	out.append(data)
+	out.send()
+	return nil
 }
 
 // putAttachment answers PUT /db/doc/attachment: a new revision with the
@@ -119,7 +129,7 @@ func (c *call) readAttachment(name string) (*Attachment, error) {
 	if contentType == "" {
 		contentType = "application/octet-stream"
 	}
-	return newAttachment(name, contentType, encoding, data, int64(len(data))), nil
+	return c.parser().attachment(name, contentType, encoding, data, int64(len(data))), nil
 }
 
 // withoutAttachment is the revision that the request names, as an edit of itself

@@ -11,7 +11,10 @@ import (
 // parser returns the reader of documents with the server's limits.
 func (c *call) parser() parser {
 	opts := &c.server.opts
-	return parser{maxBody: opts.MaxDocumentSize, maxAttachment: opts.MaxAttachmentSize, maxID: opts.MaxDocumentIDLength}
+	return parser{
+		compressor: compressor{level: max(opts.CompressionLevel, 0)},
+		maxBody:    opts.MaxDocumentSize, maxAttachment: opts.MaxAttachmentSize, maxID: opts.MaxDocumentIDLength,
+	}
 }
 
 func (c *call) editor() editor {

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-
-	"millrace/pkg/millpond"
 )
 
 func gzipped(t testing.TB, text string) string {
@@ -134,16 +132,6 @@ func TestMultipartRelatedIsStoredAndReturned(t *testing.T) {
 		db.sameJSON("first part", parts[0].body, strings.Replace(strings.Replace(doc, `{"_rev"`, `{"_id":"a","_rev"`, 1),
 			`"revpos":2}`, `"revpos":2,"digest":"`+between(parts[0].body, `"revpos":2,"digest":"`, `"`)+`"}`, 1))
 	})
-}
-
-func TestAttachmentWithAWrongDigestIsRefused(t *testing.T) {
-	db := serve(t, millpond.Options{}).database(t)
-	body := "--xyz\r\nContent-Type: application/json\r\n\r\n" +
-		`{"_rev":"1-x","_attachments":{"f":{"follows":true,"length":5,"digest":"` + helloDigest + `"}}}` + "\r\n--xyz\r\n\r\nhallo\r\n--xyz--"
-	r := db.send("PUT", "/a?new_edits=false", body, "Content-Type", `multipart/related; boundary=xyz`)
-	if r.status != 400 || !strings.Contains(r.body, "content_md5_mismatch") {
-		t.Errorf("%d %s", r.status, r.body)
-	}
 }
 
 func TestStubsTakeTheAncestorsAttachment(t *testing.T) {

@@ -33,6 +33,9 @@ func (c *call) getDoc() error {
 	if err != nil {
 		return err
 	}
+	if !r.hasMeta() {
+		c.w.Header().Set("ETag", quoteTag(node.Rev()))
+	}
 	if content, _ := node.Value(); r.attachments && len(content.Attachments) > 0 && c.accepts("multipart/related") {
 		return c.sendRelated(doc, node, winner, r)
 	}
@@ -41,9 +44,7 @@ func (c *call) getDoc() error {
 		return err
 	}
 	if !r.hasMeta() {
-		etag := quoteTag(node.Rev())
-		c.w.Header().Set("ETag", etag)
-		if c.r.Header.Get("If-None-Match") == etag {
+		if c.r.Header.Get("If-None-Match") == quoteTag(node.Rev()) {
 			c.w.WriteHeader(http.StatusNotModified)
 			return nil
 		}

@@ -56,7 +56,6 @@ var (
 	errNeedsRev      = badRequest("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
 	errContentType   = newError(http.StatusUnsupportedMediaType, "bad_content_type", "Content-Type must be application/json")
 	errWrongPassword = newError(http.StatusUnauthorized, "unauthorized", "Name or password is incorrect.")
-	errDigest        = newError(http.StatusBadRequest, "content_md5_mismatch", "Possible message corruption.")
 )
 
 func badRequest(reason string) *Error {
@@ -110,6 +109,15 @@ func asError(err error) *Error {
 	return newError(http.StatusInternalServerError, "internal_server_error", err.Error())
 }
 
+// newCrash is CouchDB's answer to what it has no clause for: the status of a failure
+// of the server, with a number that is the same for the same failure.
+func newCrash(what string) *Error {
+	return &Error{
+		Status: http.StatusInternalServerError, Name: "unknown_error", Reason: "function_clause",
+		ref: crc32.ChecksumIEEE([]byte(what)),
+	}
+}
+
 // refusalError is the answer to a document that a validation function refused, or
 // failed at. Of the names that a function may give CouchDB knows some, with
 // statuses and reasons of their own.
@@ -118,10 +126,11 @@ func refusalError(err error) error {
 	if !errors.As(err, &r) {
 		return err
 	}
-	e := &Error{Status: http.StatusInternalServerError, Name: r.Name, value: r.Reason, row: !r.Crash}
+	if r.Crash {
+		return newCrash("a validation function")
+	}
+	e := &Error{Status: http.StatusInternalServerError, Name: r.Name, value: r.Reason, row: true}
 	switch {
-	case r.Crash:
-		e.ref = crc32.ChecksumIEEE(r.Reason)
 	case r.Name == "forbidden":
 		e.Status = http.StatusForbidden
 	case r.Name == "unauthorized":

@@ -9,7 +9,8 @@
 //   - Documents are bytes (invariant 7): numbers, key order and duplicate keys
 //     come out as they went in, where CouchDB re-encodes, and refuses 1e400.
 //   - A database has no shards, so two readings of its changes agree.
-//   - Attachments of text types are not compressed by the server.
+//   - Attachments of text types are compressed as there, but by another compressor:
+//     the bytes and so the digests are others.
 //   - Views, filter functions, _find and selectors are not there; of the functions of
 //     design documents validate_doc_update is run (ADR 018).
 //
@@ -18,6 +19,7 @@
 package millpond
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -32,6 +34,8 @@ import (
 const (
 	DefaultMaxDocumentSize = 8_000_000
 	DefaultMaxRequestSize  = 4 << 30
+	// DefaultCompressionLevel is of attachments.
+	DefaultCompressionLevel = 8
 	// DefaultVersion is the CouchDB release whose behaviour is kept to.
 	DefaultVersion = "3.5.0"
 )
@@ -74,6 +78,9 @@ type Options struct {
 	// MaxAttachmentSize bounds one attachment in bytes (413
 	// attachment_too_large). Default: no limit.
 	MaxAttachmentSize int64
+	// CompressionLevel is gzip's, from 1 to 9, for attachments of text types.
+	// Default: DefaultCompressionLevel. Negative: they are stored as they come.
+	CompressionLevel int
 	// MaxDocumentIDLength bounds an id in bytes (400 illegal_docid). Default: no
 	// limit.
 	MaxDocumentIDLength int
@@ -122,6 +129,10 @@ func New(opts Options) *Server {
 	if opts.MaxRequestSize == 0 {
 		opts.MaxRequestSize = DefaultMaxRequestSize
 	}
+	if opts.CompressionLevel == 0 {
+		opts.CompressionLevel = DefaultCompressionLevel
+	}
+	opts.CompressionLevel = min(opts.CompressionLevel, gzip.BestCompression)
 	if opts.SessionLife == 0 {
 		opts.SessionLife = DefaultSessionLife
 	}

@@ -45,7 +45,7 @@ func (c *call) readRelated(boundary string) (*incoming, error) {
 func readPart(parts *multipart.Reader) ([]byte, error) {
 	part, err := parts.NextRawPart()
 	if errors.Is(err, io.EOF) {
-		return nil, badRequest("multipart/related body ends too early")
+		return nil, badRequest("attachment shorter than expected")
 	}
 	if err != nil {
 		return nil, bodyError(err)
@@ -58,14 +58,14 @@ func readPart(parts *multipart.Reader) ([]byte, error) {
 }
 
 // takeFollowing stores the content of an attachment, in the encoding in which it
-// came, after checking it against what the document says of it.
+// came or packed by us, after checking it against what the document says of it.
+// CouchDB crashes, with 500, where the digest is another or no length is given.
 func (p parser) takeFollowing(att *incomingAtt, data []byte) error {
 	size := int64(len(data))
 	if p.maxAttachment > 0 && size > p.maxAttachment {
 		return newError(http.StatusRequestEntityTooLarge, "attachment_too_large", att.Name)
 	}
-	length := size
-	stored := att.Length
+	length, stored := size, att.Length
 	if att.Encoding != "" {
 		if att.Length != nil {
 			length = *att.Length
@@ -74,15 +74,19 @@ func (p parser) takeFollowing(att *incomingAtt, data []byte) error {
 			stored = att.EncodedLength
 		}
 	}
-	if stored != nil && *stored != size {
-		return badRequest("Attachment " + att.Name + " does not have the length that the document says")
+	switch {
+	case stored == nil:
+		return newCrash("an attachment that follows without a length")
+	case *stored < size:
+		return badRequest("attachment longer than expected")
+	case *stored > size:
+		return badRequest("attachment shorter than expected")
+	case strings.HasPrefix(att.Digest, "md5-") && att.Digest != digest(data):
+		return newCrash("an attachment with another digest")
 	}
-	att.stored = newAttachment(att.Name, att.ContentType, att.Encoding, data, length)
+	att.stored = p.attachment(att.Name, att.ContentType, att.Encoding, data, length)
 	if att.RevPos != nil {
 		att.stored.RevPos = *att.RevPos
-	}
-	if strings.HasPrefix(att.Digest, "md5-") && att.Digest != att.stored.Digest {
-		return errDigest
 	}
 	return nil
 }

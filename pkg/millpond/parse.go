@@ -42,6 +42,7 @@ type incomingAtt struct {
 // parser reads documents within the server's limits. Its refusals are those of
 // CouchDB's couch_doc, each of which refuses the whole request.
 type parser struct {
+	compressor
 	maxBody, maxAttachment int64
 	maxID                  int
 }
@@ -260,7 +261,7 @@ func checkAttachmentName(name string) error {
 }
 
 // decodeInline reads the contents given as base64. As in CouchDB an "encoding"
-// beside inline data means nothing.
+// beside inline data means nothing, nor does a digest.
 func (p parser) decodeInline(doc *incoming) error {
 	for i := range doc.atts {
 		att := &doc.atts[i]
@@ -275,7 +276,7 @@ func (p parser) decodeInline(doc *incoming) error {
 		if p.maxAttachment > 0 && int64(len(data)) > p.maxAttachment {
 			return newError(http.StatusRequestEntityTooLarge, "attachment_too_large", att.Name)
 		}
-		att.stored = newAttachment(att.Name, att.ContentType, "", data, int64(len(data)))
+		att.stored = p.attachment(att.Name, att.ContentType, "", data, int64(len(data)))
 		att.Data = nil
 		if att.RevPos != nil {
 			att.stored.RevPos = *att.RevPos
