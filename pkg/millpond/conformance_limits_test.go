@@ -62,7 +62,7 @@ func TestAttachmentsThatAreTooLargeAreNotRead(t *testing.T) {
 		{"PUT", "/a/f", strings.Repeat("x", 21), 413, tooLarge},
 		{"PUT", "/a/f", strings.Repeat("x", 20), 201, ""},
 	})
-	if r := db.send("PUT", "/b/f", strings.Repeat("x", 1<<20)); r.status != 413 {
+	if r := db.send("PUT", "/b/f", strings.Repeat("x", 1<<20), "Expect", "100-continue"); r.status != 413 {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 }

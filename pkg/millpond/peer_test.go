@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -111,8 +112,11 @@ func (db *database) sendTo(method, path, body string, header ...string) response
 	return r
 }
 
-// client asks for no compression, so that Accept-Encoding is what a test says.
-var client = &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}
+// client asks for no compression, so that Accept-Encoding is what a test says. With
+// an Expect header it sends no body before it is told to.
+var client = &http.Client{Transport: &http.Transport{
+	DisableCompression: true, DisableKeepAlives: true, ExpectContinueTimeout: time.Minute,
+}}
 
 func (db *database) try(method, path, body string, header ...string) (response, error) {
 	req, err := http.NewRequest(method, db.url+path, strings.NewReader(body))
