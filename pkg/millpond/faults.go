@@ -3,6 +3,7 @@ package millpond
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 
 // Fault is something that goes wrong with the requests it matches. Its parts are
 // applied in this order: Delay, DropBefore, Status, and around the real answer
-// CutBodyAfter or DropAfter.
+// CutBodyAfter, StallBodyAfter or DropAfter.
 type Fault struct {
 	// Match chooses requests; nil matches all. It must be safe for concurrent use.
 	Match func(*http.Request) bool
@@ -32,9 +33,16 @@ type Fault struct {
 	// CutBodyAfter cuts the connection once that many bytes of the answer's body
 	// were written. 0: not cut; negative: before the first byte, after the status.
 	CutBodyAfter int
+	// StallBodyAfter writes that many bytes of the answer's body and then nothing
+	// more, until the client goes away or the server is closed. 0: no stall;
+	// negative: before the first byte, after the status.
+	StallBodyAfter int
 	// DropAfter does what was asked, then cuts the connection without an answer:
 	// the write happened, and the client does not know.
 	DropAfter bool
+	// Reset makes what cuts the connection reset it, as a peer does that has
+	// forgotten it, in the place of closing it.
+	Reset bool
 }
 
 // Inject adds a fault. Of several that match a request the oldest is applied.
@@ -88,12 +96,14 @@ func (f *faults) serve(w http.ResponseWriter, r *http.Request, closed <-chan str
 	}
 	switch {
 	case fault.DropBefore:
-		panic(http.ErrAbortHandler)
+		fault.cut(w)
 	case fault.DropAfter:
 		next(&discard{header: make(http.Header)})
-		panic(http.ErrAbortHandler)
+		fault.cut(w)
 	case fault.CutBodyAfter != 0:
-		w = &cutter{ResponseWriter: w, left: max(fault.CutBodyAfter, 0)}
+		w = &cutter{ResponseWriter: w, left: max(fault.CutBodyAfter, 0), then: func() { fault.cut(w) }}
+	case fault.StallBodyAfter != 0:
+		w = &cutter{ResponseWriter: w, left: max(fault.StallBodyAfter, 0), then: func() { stall(r, closed) }}
 	}
 	if fault.Status != 0 {
 		fault.answer(w)
@@ -108,6 +118,36 @@ func (f *Fault) answer(w http.ResponseWriter) {
 	}
 	w.WriteHeader(f.Status)
 	_, _ = w.Write([]byte(f.Body)) // the client is gone: nobody to tell
+}
+
+// cut ends the connection. It does not return.
+func (f *Fault) cut(w http.ResponseWriter) {
+	if f.Reset {
+		reset(w)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// reset makes the connection's end a reset. Where it cannot be had (HTTP/2) it is
+// closed only.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // it is to be gone, either way
+	}
+	_ = conn.Close()
+}
+
+// stall waits until there is nobody to answer any more. It does not return.
+func stall(r *http.Request, closed <-chan struct{}) {
+	select {
+	case <-r.Context().Done():
+	case <-closed:
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // wait waits, and says whether the client and the server are still there. It
@@ -130,10 +170,11 @@ func wait(r *http.Request, d time.Duration, closed <-chan struct{}) bool {
 	}
 }
 
-// cutter cuts the connection once enough of the body was written.
+// cutter stops once enough of the body was written.
 type cutter struct {
 	http.ResponseWriter
 	left int
+	then func() // what happens then; does not return
 }
 
 func (c *cutter) Write(p []byte) (int, error) {
@@ -143,7 +184,8 @@ func (c *cutter) Write(p []byte) (int, error) {
 	}
 	_, _ = c.ResponseWriter.Write(p[:c.left])
 	_ = http.NewResponseController(c.ResponseWriter).Flush()
-	panic(http.ErrAbortHandler)
+	c.then()
+	return 0, nil
 }
 
 // Unwrap lets http.ResponseController reach the real writer.
@@ -178,5 +220,62 @@ func After(n int, match func(*http.Request) bool) func(*http.Request) bool {
 		defer mu.Unlock()
 		seen++
 		return seen > n
+	}
+}
+
+// Mentioning narrows a Fault.Match to the requests that have a text in their path
+// or body: those that ask for, or bring, a document that the server cannot stand.
+func Mentioning(text string, match func(*http.Request) bool) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		if !match(r) {
+			return false
+		}
+		if strings.Contains(r.URL.Path, text) {
+			return true
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			body = nil // the handler will meet the error again
+		}
+		r.Body = readAgain{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
+		return bytes.Contains(body, []byte(text))
+	}
+}
+
+// readAgain is a body of which a part was read already.
+type readAgain struct {
+	io.Reader
+	io.Closer
+}
+
+// Faster narrows a Fault.Match to the requests beyond n in a second: what a rate
+// limit refuses, with 429 as a rule. A refused request counts against nothing. now
+// is the clock; nil is time.Now.
+func Faster(n int, now func() time.Time, match func(*http.Request) bool) func(*http.Request) bool {
+	if now == nil {
+		now = time.Now
+	}
+	var mu sync.Mutex
+	var passed []time.Time // in the last second
+	return func(r *http.Request) bool {
+		if !match(r) {
+			return false
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		t := now()
+		passed = slices.DeleteFunc(passed, func(p time.Time) bool { return t.Sub(p) >= time.Second })
+		if len(passed) >= n {
+			return true
+		}
+		passed = append(passed, t)
+		return false
+	}
+}
+
+// AnyOf is a Fault.Match for what one of several matches.
+func AnyOf(matches ...func(*http.Request) bool) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		return slices.ContainsFunc(matches, func(match func(*http.Request) bool) bool { return match(r) })
 	}
 }

@@ -2,10 +2,13 @@ package millpond_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -75,6 +78,91 @@ func TestFaultCutsTheBody(t *testing.T) {
 			if r.err == nil || r.status != 200 || r.body != whole[:after] {
 				t.Errorf("%s cut after %d: %d %q, error %v", path, after, r.status, r.body, r.err)
 			}
+		}
+	}
+}
+
+func TestFaultResetsTheConnection(t *testing.T) {
+	pond := serve(t, millpond.Options{})
+	db := pond.database(t)
+	for _, fault := range []millpond.Fault{{DropBefore: true}, {DropAfter: true}, {CutBodyAfter: -1}} {
+		fault.Match, fault.Times, fault.Reset = millpond.Matching("GET", "/_all_docs"), 1, true
+		pond.Inject(fault)
+		r, err := db.try("GET", "/"+db.name+"/_all_docs", "")
+		if err == nil {
+			err = r.err
+		}
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%+v: error %v", fault, err)
+		}
+	}
+}
+
+func TestFaultStallsTheBodyUntilTheClientLeaves(t *testing.T) {
+	pond := serve(t, millpond.Options{})
+	db := pond.database(t)
+	db.load(50)
+	pond.Inject(millpond.Fault{Match: millpond.Matching("GET", "/_changes"), StallBodyAfter: 20})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", db.url+"/"+db.name+"/_changes", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	begin := make([]byte, 20)
+	if _, err := io.ReadFull(resp.Body, begin); err != nil {
+		t.Fatalf("%q: %v", begin, err)
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := resp.Body.Read(make([]byte, 1))
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		t.Errorf("ended with %v", err)
+	case <-time.After(50 * time.Millisecond): // it cannot be seen to go on for ever
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+func TestFaultOfADocument(t *testing.T) {
+	pond := serve(t, millpond.Options{})
+	db := pond.database(t)
+	all := func(*http.Request) bool { return true }
+	pond.Inject(millpond.Fault{Match: millpond.Mentioning("poison", all), Status: 500, Body: `{"error":"unknown_error","ref":1}`})
+	db.converse([]exchange{
+		{"POST", "/_bulk_docs", `{"docs":[{"_id":"a"},{"_id":"poison"}]}`, 500, `{"error":"unknown_error","ref":1}`},
+		{"POST", "/_bulk_docs", `{"docs":[{"_id":"a"},{"_id":"b"}]}`, 201, ""},
+		{"GET", "/poison", "", 500, ""},
+		{"GET", "/a", "", 200, ""},
+	})
+}
+
+func TestFaultOfWhatComesTooFast(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	pond := serve(t, millpond.Options{})
+	db := pond.database(t)
+	match := millpond.AnyOf(millpond.Matching("GET", "/a"), millpond.Matching("GET", "/b"))
+	pond.Inject(millpond.Fault{Match: millpond.Faster(2, func() time.Time { return now }, match), Status: 429})
+	for _, step := range []struct {
+		path string
+		want int
+	}{{"/a", 404}, {"/b", 404}, {"/a", 429}, {"/c", 404}, {"later", 0}, {"/a", 404}, {"/b", 404}, {"/b", 429}} {
+		if step.path == "later" {
+			now = now.Add(time.Second)
+			continue
+		}
+		if got := db.send("GET", step.path, "").status; got != step.want {
+			t.Errorf("GET %s: %d, want %d", step.path, got, step.want)
 		}
 	}
 }
