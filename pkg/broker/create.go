@@ -41,7 +41,7 @@ func (b *Broker) create(ctx context.Context) error {
 
 func (b *Broker) createStream(ctx context.Context, config jetstream.StreamConfig) error {
 	err := b.createOrAdopt(ctx, &config)
-	if err == nil && config.MaxMsgsPerSubject > 0 {
+	if err == nil && config.Retention == jetstream.WorkQueuePolicy {
 		b.queueLimit.Store(config.MaxMsgsPerSubject)
 	}
 	return err
@@ -61,7 +61,7 @@ func (b *Broker) createOrAdopt(ctx context.Context, config *jetstream.StreamConf
 	}
 	there := s.CachedInfo().Config
 	config.Replicas = b.adopted(there)
-	if b.topology.limits.PerSubject == 0 {
+	if b.topology.limits.PerSubject == 0 && config.Retention == jetstream.WorkQueuePolicy {
 		config.MaxMsgsPerSubject = there.MaxMsgsPerSubject
 	}
 	if _, err = b.js.CreateStream(ctx, *config); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -80,6 +81,11 @@ func (b *Broker) SubjectsIn(ctx context.Context, stream, filter string) ([]strin
 		return nil, fmt.Errorf("list subjects of %s: %w", stream, err)
 	}
 	return found, nil
+}
+
+// PurgeAll removes the entries of a subject, wildcards included.
+func (b *Broker) PurgeAll(ctx context.Context, stream, subject string) error {
+	return b.Purge(ctx, stream, subject, math.MaxUint64)
 }
 
 // Purge removes the entries of a subject whose stream sequence is below the one

@@ -71,8 +71,28 @@ func (s Subjects) Done(job string) string { return s.build("done", job) }
 // Events carries what went wrong with a job.
 func (s Subjects) Events(job string) string { return s.build("events", job) }
 
-// Failures is the log of a job's rejected documents.
-func (s Subjects) Failures(job string) string { return s.build("failures", job) }
+// Failures has the record of a job's rejected revision.
+func (s Subjects) Failures(job, revision string) string { return s.build("failures", job, revision) }
+
+// Refused has the document of that revision, if it is kept.
+func (s Subjects) Refused(job, revision string) string { return s.build("refused", job, revision) }
+
+// Replayed carries what comes of a replay of a job's rejected documents.
+func (s Subjects) Replayed(job, replay string) string { return s.build("replayed", job, replay) }
+
+// ReplayedMissing is Missing for replays of a job's rejected documents. They have room of their
+// own, so that neither waits for the other, and are not taken away with a run.
+func (s Subjects) ReplayedMissing(site, job string) string {
+	return s.build("missing", site, ReplayToken(job))
+}
+
+// ReplayedWrite is Write for replays.
+func (s Subjects) ReplayedWrite(site, job string) string {
+	return s.build("write", site, ReplayToken(job))
+}
+
+// ReplayToken stands for a job where what its replays bring stands beside what its runs do.
+func ReplayToken(job string) string { return Token("replay." + job) }
 
 // Control is where the services of one side ("source" or "target") at a site
 // answer questions about databases, by request and reply: no stream keeps it.

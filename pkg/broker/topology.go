@@ -28,9 +28,14 @@ type Limits struct {
 	BodiesAge   time.Duration
 	// EventsAge is how long events are kept. Default 24 hours.
 	EventsAge time.Duration
-	// FailuresBytes bounds the rejected documents of all jobs together, oldest
-	// dropped first. Default 256 MiB.
+	// Failures and FailuresBytes bound the records of rejected documents of all jobs
+	// together, oldest dropped first. Defaults 500,000, for which the server needs 120 MB of
+	// memory, and 512 MiB.
+	Failures      int64
 	FailuresBytes int64
+	// RefusedBytes bounds the documents that are kept beside those records, oldest
+	// dropped first. Default 256 MiB.
+	RefusedBytes int64
 	// ClaimsBytes and ClaimsAge bound the contents of large messages. Defaults
 	// 2 GiB and 48 hours; the age is never below that of a stream whose messages
 	// refer to them.
@@ -58,7 +63,9 @@ func (l Limits) withDefaults() Limits {
 	l.BodiesBytes = orDefault(l.BodiesBytes, gib)
 	l.BodiesAge = orDefault(l.BodiesAge, time.Hour)
 	l.EventsAge = orDefault(l.EventsAge, 24*time.Hour)
-	l.FailuresBytes = orDefault(l.FailuresBytes, 256*mib)
+	l.Failures = orDefault(l.Failures, 500_000)
+	l.FailuresBytes = orDefault(l.FailuresBytes, 512*mib)
+	l.RefusedBytes = orDefault(l.RefusedBytes, 256*mib)
 	l.ClaimsBytes = orDefault(l.ClaimsBytes, 2*gib)
 	l.ClaimsAge = max(orDefault(l.ClaimsAge, 48*time.Hour), l.ChangesAge, l.BodiesAge, l.EventsAge)
 	return l
@@ -74,7 +81,7 @@ func orDefault[T comparable](v, fallback T) T {
 
 // Streams names the streams of an installation.
 type Streams struct {
-	Changes, Selected, Missing, Write, Replay, Bodies, Routed, Done, Events, Failures, Claims string
+	Changes, Selected, Missing, Write, Replay, Bodies, Routed, Done, Events, Failures, Refused, Claims string
 }
 
 // Buckets names the key-value buckets of an installation.
@@ -103,7 +110,7 @@ func newTopology(namespace string, replicas int, limits Limits) topology {
 			Changes: stream("CHANGES"), Selected: stream("SELECTED"), Missing: stream("MISSING"),
 			Write: stream("WRITE"), Replay: stream("REPLAY"), Bodies: stream("BODIES"),
 			Routed: stream("ROUTED"), Done: stream("DONE"), Events: stream("EVENTS"),
-			Failures: stream("FAILURES"), Claims: stream("CLAIMS"),
+			Failures: stream("FAILURES"), Refused: stream("REFUSED"), Claims: stream("CLAIMS"),
 		},
 		buckets: Buckets{
 			Jobs: stream("jobs"), Feeds: stream("feeds"),
@@ -128,8 +135,9 @@ func (t topology) streamConfigs() []jetstream.StreamConfig {
 		// Read by stream sequence and purged below what is checkpointed.
 		t.log(n.Routed, -1, 0, s.Routed(Any)),
 		t.log(n.Done, -1, 0, s.Done(Any)),
-		t.log(n.Events, -1, l.EventsAge, s.Events(Any)),
-		t.log(n.Failures, l.FailuresBytes, 0, s.Failures(Any)),
+		t.log(n.Events, -1, l.EventsAge, s.Events(Any), s.Replayed(Any, Any)),
+		t.state(n.Failures, l.Failures, l.FailuresBytes, s.Failures(Any, Any)),
+		t.state(n.Refused, l.Failures, l.RefusedBytes, s.Refused(Any, Any)),
 		t.log(n.Claims, l.ClaimsBytes, l.ClaimsAge, s.claim(Any)),
 	}
 }
@@ -148,6 +156,14 @@ func (t topology) log(name string, maxBytes int64, maxAge time.Duration, subject
 		Duplicates:  min(duplicateWindow, orDefault(maxAge, duplicateWindow)),
 		AllowDirect: true,
 	}
+}
+
+// state is a stream that has one message of each subject, the newest; the oldest of all make
+// room.
+func (t topology) state(name string, maxMessages, maxBytes int64, subjects ...string) jetstream.StreamConfig {
+	c := t.log(name, maxBytes, 0, subjects...)
+	c.MaxMsgsPerSubject, c.MaxMsgs = 1, maxMessages
+	return c
 }
 
 // queue is a stream of work; a full subject refuses.

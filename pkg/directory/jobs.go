@@ -14,6 +14,7 @@ import (
 type Jobs struct {
 	table    *table[millracev1.Job, *millracev1.Job]
 	progress *table[millracev1.Progress, *millracev1.Progress]
+	replays  *table[millracev1.ReplayTotals, *millracev1.ReplayTotals]
 }
 
 // OpenJobs returns the directory over the installation's bucket. [Jobs.Watch]
@@ -26,6 +27,7 @@ func OpenJobs(ctx context.Context, b *broker.Broker) (*Jobs, error) {
 	return &Jobs{
 		table:    newTable[millracev1.Job](b, bucket, "job."),
 		progress: newTable[millracev1.Progress](b, bucket, "progress."),
+		replays:  newTable[millracev1.ReplayTotals](b, bucket, "replayed."),
 	}, nil
 }
 
@@ -88,9 +90,9 @@ func (j *Jobs) Write(ctx context.Context, job *millracev1.Job, revision uint64) 
 	return j.table.write(ctx, job.Id, job, revision)
 }
 
-// Remove deletes the job and its progress.
+// Remove deletes the job, its progress and what its replays have done.
 func (j *Jobs) Remove(ctx context.Context, id string) error {
-	return errors.Join(j.table.remove(ctx, id), j.progress.remove(ctx, id))
+	return errors.Join(j.table.remove(ctx, id), j.progress.remove(ctx, id), j.replays.remove(ctx, id))
 }
 
 // Forget deletes what is known of the job's progress.

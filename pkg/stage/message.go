@@ -38,6 +38,9 @@ func NewMessage(ctx context.Context, id string, m proto.Message) (*message.Messa
 // BatchID is a message id of what there is one of per batch and job. It has the
 // epoch: batch 17 of two owners of a feed is not the same batch.
 func BatchID(p *millracev1.Position) string {
+	if p.GetReplay() != "" {
+		return fmt.Sprintf("%s.replay.%s.%d", p.GetJob(), p.GetReplay(), p.GetOrdinal())
+	}
 	return fmt.Sprintf("%s.%d.%s.%d.%d", p.GetJob(), p.GetRun(), p.GetFeed(), p.GetEpoch(), p.GetOrdinal())
 }
 

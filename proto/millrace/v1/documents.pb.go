@@ -21,6 +21,66 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Outcome says what the record of the revision is now.
+type ReplayedDoc_Outcome int32
+
+const (
+	ReplayedDoc_OUTCOME_UNSPECIFIED ReplayedDoc_Outcome = 0
+	// The target has it; the record is removed.
+	ReplayedDoc_OUTCOME_WRITTEN ReplayedDoc_Outcome = 1
+	// It is refused as before, or for another reason; the record says so.
+	ReplayedDoc_OUTCOME_REFUSED ReplayedDoc_Outcome = 2
+	// The source has neither the revision nor a descendant, and the record has no copy.
+	ReplayedDoc_OUTCOME_VANISHED ReplayedDoc_Outcome = 3
+	// Nothing was found out; the record is as it was. Another replay may.
+	ReplayedDoc_OUTCOME_FAILED ReplayedDoc_Outcome = 4
+)
+
+// Enum value maps for ReplayedDoc_Outcome.
+var (
+	ReplayedDoc_Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "OUTCOME_WRITTEN",
+		2: "OUTCOME_REFUSED",
+		3: "OUTCOME_VANISHED",
+		4: "OUTCOME_FAILED",
+	}
+	ReplayedDoc_Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED": 0,
+		"OUTCOME_WRITTEN":     1,
+		"OUTCOME_REFUSED":     2,
+		"OUTCOME_VANISHED":    3,
+		"OUTCOME_FAILED":      4,
+	}
+)
+
+func (x ReplayedDoc_Outcome) Enum() *ReplayedDoc_Outcome {
+	p := new(ReplayedDoc_Outcome)
+	*p = x
+	return p
+}
+
+func (x ReplayedDoc_Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReplayedDoc_Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_millrace_v1_documents_proto_enumTypes[0].Descriptor()
+}
+
+func (ReplayedDoc_Outcome) Type() protoreflect.EnumType {
+	return &file_millrace_v1_documents_proto_enumTypes[0]
+}
+
+func (x ReplayedDoc_Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReplayedDoc_Outcome.Descriptor instead.
+func (ReplayedDoc_Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{2, 0}
+}
+
 // MissingBatch is what revs-diff publishes on missing.<site>.<job>: the
 // revisions of a batch that the target lacks. A bulk-writer publishes one as
 // well, for a part whose bodies are gone from BODIES.
@@ -104,6 +164,279 @@ func (x *MissingBatch) GetFullAttachments() bool {
 	return false
 }
 
+// Replayed says what came of a batch of a replay, on replayed.<job>.<replay>.
+type Replayed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Position      *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	Docs          []*ReplayedDoc         `protobuf:"bytes,2,rep,name=docs,proto3" json:"docs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replayed) Reset() {
+	*x = Replayed{}
+	mi := &file_millrace_v1_documents_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replayed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replayed) ProtoMessage() {}
+
+func (x *Replayed) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_v1_documents_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replayed.ProtoReflect.Descriptor instead.
+func (*Replayed) Descriptor() ([]byte, []int) {
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Replayed) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *Replayed) GetDocs() []*ReplayedDoc {
+	if x != nil {
+		return x.Docs
+	}
+	return nil
+}
+
+// ReplayedDoc is what came of one rejected revision.
+type ReplayedDoc struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Rev     string                 `protobuf:"bytes,2,opt,name=rev,proto3" json:"rev,omitempty"`
+	Outcome ReplayedDoc_Outcome    `protobuf:"varint,3,opt,name=outcome,proto3,enum=millrace.v1.ReplayedDoc_Outcome" json:"outcome,omitempty"`
+	// What was written in its place: leaves that descend from it.
+	Leaves []string `protobuf:"bytes,4,rep,name=leaves,proto3" json:"leaves,omitempty"`
+	// Of what was not written: as in its record.
+	Status        int32  `protobuf:"varint,5,opt,name=status,proto3" json:"status,omitempty"`
+	Error         string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Attempts      uint32 `protobuf:"varint,8,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayedDoc) Reset() {
+	*x = ReplayedDoc{}
+	mi := &file_millrace_v1_documents_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayedDoc) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayedDoc) ProtoMessage() {}
+
+func (x *ReplayedDoc) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_v1_documents_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayedDoc.ProtoReflect.Descriptor instead.
+func (*ReplayedDoc) Descriptor() ([]byte, []int) {
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReplayedDoc) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReplayedDoc) GetRev() string {
+	if x != nil {
+		return x.Rev
+	}
+	return ""
+}
+
+func (x *ReplayedDoc) GetOutcome() ReplayedDoc_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return ReplayedDoc_OUTCOME_UNSPECIFIED
+}
+
+func (x *ReplayedDoc) GetLeaves() []string {
+	if x != nil {
+		return x.Leaves
+	}
+	return nil
+}
+
+func (x *ReplayedDoc) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *ReplayedDoc) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *ReplayedDoc) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReplayedDoc) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+// ReplayTotals is the value of the key replayed.<job> of the bucket "jobs": what all replays
+// of the job's rejected documents have written.
+type ReplayTotals struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Counters *Counters              `protobuf:"bytes,1,opt,name=counters,proto3" json:"counters,omitempty"`
+	// Which batches are counted, of the newest replays, so that one that is worked on twice
+	// counts once.
+	Counted       []*CountedReplay `protobuf:"bytes,2,rep,name=counted,proto3" json:"counted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayTotals) Reset() {
+	*x = ReplayTotals{}
+	mi := &file_millrace_v1_documents_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayTotals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayTotals) ProtoMessage() {}
+
+func (x *ReplayTotals) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_v1_documents_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayTotals.ProtoReflect.Descriptor instead.
+func (*ReplayTotals) Descriptor() ([]byte, []int) {
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReplayTotals) GetCounters() *Counters {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+func (x *ReplayTotals) GetCounted() []*CountedReplay {
+	if x != nil {
+		return x.Counted
+	}
+	return nil
+}
+
+// CountedReplay is the batches of a replay that are counted: all up to one, and some above it.
+type CountedReplay struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replay        string                 `protobuf:"bytes,1,opt,name=replay,proto3" json:"replay,omitempty"`
+	UpTo          uint64                 `protobuf:"varint,2,opt,name=up_to,json=upTo,proto3" json:"up_to,omitempty"`
+	Above         []uint64               `protobuf:"varint,3,rep,packed,name=above,proto3" json:"above,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountedReplay) Reset() {
+	*x = CountedReplay{}
+	mi := &file_millrace_v1_documents_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountedReplay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountedReplay) ProtoMessage() {}
+
+func (x *CountedReplay) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_v1_documents_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountedReplay.ProtoReflect.Descriptor instead.
+func (*CountedReplay) Descriptor() ([]byte, []int) {
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CountedReplay) GetReplay() string {
+	if x != nil {
+		return x.Replay
+	}
+	return ""
+}
+
+func (x *CountedReplay) GetUpTo() uint64 {
+	if x != nil {
+		return x.UpTo
+	}
+	return 0
+}
+
+func (x *CountedReplay) GetAbove() []uint64 {
+	if x != nil {
+		return x.Above
+	}
+	return nil
+}
+
 // MissingDoc is one document of which the target lacks revisions.
 type MissingDoc struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -118,7 +451,7 @@ type MissingDoc struct {
 
 func (x *MissingDoc) Reset() {
 	*x = MissingDoc{}
-	mi := &file_millrace_v1_documents_proto_msgTypes[1]
+	mi := &file_millrace_v1_documents_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -130,7 +463,7 @@ func (x *MissingDoc) String() string {
 func (*MissingDoc) ProtoMessage() {}
 
 func (x *MissingDoc) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_documents_proto_msgTypes[1]
+	mi := &file_millrace_v1_documents_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -143,7 +476,7 @@ func (x *MissingDoc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingDoc.ProtoReflect.Descriptor instead.
 func (*MissingDoc) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{1}
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *MissingDoc) GetId() string {
@@ -178,7 +511,7 @@ type Bodies struct {
 
 func (x *Bodies) Reset() {
 	*x = Bodies{}
-	mi := &file_millrace_v1_documents_proto_msgTypes[2]
+	mi := &file_millrace_v1_documents_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -190,7 +523,7 @@ func (x *Bodies) String() string {
 func (*Bodies) ProtoMessage() {}
 
 func (x *Bodies) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_documents_proto_msgTypes[2]
+	mi := &file_millrace_v1_documents_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -203,7 +536,7 @@ func (x *Bodies) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bodies.ProtoReflect.Descriptor instead.
 func (*Bodies) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{2}
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Bodies) GetDocs() []byte {
@@ -231,14 +564,17 @@ type WriteBatch struct {
 	// Prefix of the ids of the messages of BODIES that are referred to: stream
 	// sequences begin anew when the broker's disk is lost, and a reference must
 	// not be taken for another message's.
-	BodyPrefix    string `protobuf:"bytes,7,opt,name=body_prefix,json=bodyPrefix,proto3" json:"body_prefix,omitempty"`
+	BodyPrefix string `protobuf:"bytes,7,opt,name=body_prefix,json=bodyPrefix,proto3" json:"body_prefix,omitempty"`
+	// In a replay: the rejected revisions that it is about. What stands above may be
+	// other ones, leaves that descend from them.
+	Replayed      []*MissingDoc `protobuf:"bytes,8,rep,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WriteBatch) Reset() {
 	*x = WriteBatch{}
-	mi := &file_millrace_v1_documents_proto_msgTypes[3]
+	mi := &file_millrace_v1_documents_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +586,7 @@ func (x *WriteBatch) String() string {
 func (*WriteBatch) ProtoMessage() {}
 
 func (x *WriteBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_documents_proto_msgTypes[3]
+	mi := &file_millrace_v1_documents_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +599,7 @@ func (x *WriteBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteBatch.ProtoReflect.Descriptor instead.
 func (*WriteBatch) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{3}
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WriteBatch) GetPosition() *Position {
@@ -315,6 +651,13 @@ func (x *WriteBatch) GetBodyPrefix() string {
 	return ""
 }
 
+func (x *WriteBatch) GetReplayed() []*MissingDoc {
+	if x != nil {
+		return x.Replayed
+	}
+	return nil
+}
+
 // BodyRef refers to consecutive documents in one message of BODIES.
 type BodyRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -329,7 +672,7 @@ type BodyRef struct {
 
 func (x *BodyRef) Reset() {
 	*x = BodyRef{}
-	mi := &file_millrace_v1_documents_proto_msgTypes[4]
+	mi := &file_millrace_v1_documents_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -341,7 +684,7 @@ func (x *BodyRef) String() string {
 func (*BodyRef) ProtoMessage() {}
 
 func (x *BodyRef) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_documents_proto_msgTypes[4]
+	mi := &file_millrace_v1_documents_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -354,7 +697,7 @@ func (x *BodyRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BodyRef.ProtoReflect.Descriptor instead.
 func (*BodyRef) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{4}
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BodyRef) GetSequence() uint64 {
@@ -393,7 +736,7 @@ type DocRef struct {
 
 func (x *DocRef) Reset() {
 	*x = DocRef{}
-	mi := &file_millrace_v1_documents_proto_msgTypes[5]
+	mi := &file_millrace_v1_documents_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +748,7 @@ func (x *DocRef) String() string {
 func (*DocRef) ProtoMessage() {}
 
 func (x *DocRef) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_documents_proto_msgTypes[5]
+	mi := &file_millrace_v1_documents_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +761,7 @@ func (x *DocRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocRef.ProtoReflect.Descriptor instead.
 func (*DocRef) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{5}
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DocRef) GetId() string {
@@ -469,7 +812,7 @@ type MultipartDoc struct {
 
 func (x *MultipartDoc) Reset() {
 	*x = MultipartDoc{}
-	mi := &file_millrace_v1_documents_proto_msgTypes[6]
+	mi := &file_millrace_v1_documents_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +824,7 @@ func (x *MultipartDoc) String() string {
 func (*MultipartDoc) ProtoMessage() {}
 
 func (x *MultipartDoc) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_documents_proto_msgTypes[6]
+	mi := &file_millrace_v1_documents_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +837,7 @@ func (x *MultipartDoc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MultipartDoc.ProtoReflect.Descriptor instead.
 func (*MultipartDoc) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{6}
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MultipartDoc) GetDoc() *BodyRef {
@@ -528,7 +871,7 @@ type AttachmentRef struct {
 
 func (x *AttachmentRef) Reset() {
 	*x = AttachmentRef{}
-	mi := &file_millrace_v1_documents_proto_msgTypes[7]
+	mi := &file_millrace_v1_documents_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +883,7 @@ func (x *AttachmentRef) String() string {
 func (*AttachmentRef) ProtoMessage() {}
 
 func (x *AttachmentRef) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_documents_proto_msgTypes[7]
+	mi := &file_millrace_v1_documents_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +896,7 @@ func (x *AttachmentRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachmentRef.ProtoReflect.Descriptor instead.
 func (*AttachmentRef) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{7}
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AttachmentRef) GetName() string {
@@ -591,8 +934,9 @@ func (x *AttachmentRef) GetChunks() []*BodyRef {
 	return nil
 }
 
-// Rejection says which revision was not written, where and why. It is the
-// message of the stream FAILURES, on failures.<job>, too.
+// Rejection says which revision was not written, where and why. It is also the
+// record of it in the stream FAILURES, on failures.<job>.<revision>, where there is one for
+// each revision: the present state, not a history.
 type Rejection struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Position *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
@@ -605,18 +949,28 @@ type Rejection struct {
 	// CouchDB's error word.
 	Error  string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
 	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Attempts made.
+	// Attempts made, by all runs and replays.
 	Attempts uint32 `protobuf:"varint,8,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	// Unix time in nanoseconds.
-	Time          int64  `protobuf:"varint,9,opt,name=time,proto3" json:"time,omitempty"`
-	TraceId       string `protobuf:"bytes,10,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Unix time in nanoseconds, of the last attempt.
+	Time    int64  `protobuf:"varint,9,opt,name=time,proto3" json:"time,omitempty"`
+	TraceId string `protobuf:"bytes,10,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	// Unix time in nanoseconds, of the first attempt.
+	FirstTime int64 `protobuf:"varint,11,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"`
+	// The document's size in bytes, without attachments that are not inside; 0 when the
+	// source did not give it.
+	Size uint64 `protobuf:"varint,12,opt,name=size,proto3" json:"size,omitempty"`
+	// Stream sequence of the message of REFUSED that has the document; 0 when it is not
+	// kept: it is too large, or has attachments outside, or the source did not give it.
+	Kept uint64 `protobuf:"varint,13,opt,name=kept,proto3" json:"kept,omitempty"`
+	// The endpoint, of the source's site, where the document is.
+	SourceEndpoint string `protobuf:"bytes,14,opt,name=source_endpoint,json=sourceEndpoint,proto3" json:"source_endpoint,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_millrace_v1_documents_proto_msgTypes[8]
+	mi := &file_millrace_v1_documents_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +982,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_documents_proto_msgTypes[8]
+	mi := &file_millrace_v1_documents_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +995,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{8}
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Rejection) GetPosition() *Position {
@@ -714,6 +1068,34 @@ func (x *Rejection) GetTraceId() string {
 	return ""
 }
 
+func (x *Rejection) GetFirstTime() int64 {
+	if x != nil {
+		return x.FirstTime
+	}
+	return 0
+}
+
+func (x *Rejection) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Rejection) GetKept() uint64 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+func (x *Rejection) GetSourceEndpoint() string {
+	if x != nil {
+		return x.SourceEndpoint
+	}
+	return ""
+}
+
 // Done is one record of the log done.<job>: a part of a batch is durable on
 // the target, or recorded as rejected.
 type Done struct {
@@ -728,7 +1110,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_millrace_v1_documents_proto_msgTypes[9]
+	mi := &file_millrace_v1_documents_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +1122,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_documents_proto_msgTypes[9]
+	mi := &file_millrace_v1_documents_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +1135,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{9}
+	return file_millrace_v1_documents_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Done) GetPosition() *Position {
@@ -787,14 +1169,39 @@ const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\x04docs\x18\x02 \x03(\v2\x17.millrace.v1.MissingDocR\x04docs\x121\n" +
 	"\bcounters\x18\x03 \x01(\v2\x15.millrace.v1.CountersR\bcounters\x12%\n" +
 	"\x04part\x18\x04 \x01(\v2\x11.millrace.v1.PartR\x04part\x12)\n" +
-	"\x10full_attachments\x18\x05 \x01(\bR\x0ffullAttachments\"_\n" +
+	"\x10full_attachments\x18\x05 \x01(\bR\x0ffullAttachments\"k\n" +
+	"\bReplayed\x121\n" +
+	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12,\n" +
+	"\x04docs\x18\x02 \x03(\v2\x18.millrace.v1.ReplayedDocR\x04docs\"\xdd\x02\n" +
+	"\vReplayedDoc\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03rev\x18\x02 \x01(\tR\x03rev\x12:\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2 .millrace.v1.ReplayedDoc.OutcomeR\aoutcome\x12\x16\n" +
+	"\x06leaves\x18\x04 \x03(\tR\x06leaves\x12\x16\n" +
+	"\x06status\x18\x05 \x01(\x05R\x06status\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x1a\n" +
+	"\battempts\x18\b \x01(\rR\battempts\"v\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fOUTCOME_WRITTEN\x10\x01\x12\x13\n" +
+	"\x0fOUTCOME_REFUSED\x10\x02\x12\x14\n" +
+	"\x10OUTCOME_VANISHED\x10\x03\x12\x12\n" +
+	"\x0eOUTCOME_FAILED\x10\x04\"w\n" +
+	"\fReplayTotals\x121\n" +
+	"\bcounters\x18\x01 \x01(\v2\x15.millrace.v1.CountersR\bcounters\x124\n" +
+	"\acounted\x18\x02 \x03(\v2\x1a.millrace.v1.CountedReplayR\acounted\"R\n" +
+	"\rCountedReplay\x12\x16\n" +
+	"\x06replay\x18\x01 \x01(\tR\x06replay\x12\x13\n" +
+	"\x05up_to\x18\x02 \x01(\x04R\x04upTo\x12\x14\n" +
+	"\x05above\x18\x03 \x03(\x04R\x05above\"_\n" +
 	"\n" +
 	"MissingDoc\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04revs\x18\x02 \x03(\tR\x04revs\x12-\n" +
 	"\x12possible_ancestors\x18\x03 \x03(\tR\x11possibleAncestors\"\x1c\n" +
 	"\x06Bodies\x12\x12\n" +
-	"\x04docs\x18\x01 \x01(\fR\x04docs\"\xd7\x02\n" +
+	"\x04docs\x18\x01 \x01(\fR\x04docs\"\x8c\x03\n" +
 	"\n" +
 	"WriteBatch\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12%\n" +
@@ -806,7 +1213,8 @@ const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\brejected\x18\x05 \x03(\v2\x16.millrace.v1.RejectionR\brejected\x121\n" +
 	"\bcounters\x18\x06 \x01(\v2\x15.millrace.v1.CountersR\bcounters\x12\x1f\n" +
 	"\vbody_prefix\x18\a \x01(\tR\n" +
-	"bodyPrefix\"f\n" +
+	"bodyPrefix\x123\n" +
+	"\breplayed\x18\b \x03(\v2\x17.millrace.v1.MissingDocR\breplayed\"f\n" +
 	"\aBodyRef\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12'\n" +
 	"\x04docs\x18\x02 \x03(\v2\x13.millrace.v1.DocRefR\x04docs\x12\x16\n" +
@@ -825,7 +1233,7 @@ const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\fcontent_type\x18\x02 \x01(\tR\vcontentType\x12\x1a\n" +
 	"\bencoding\x18\x03 \x01(\tR\bencoding\x12\x16\n" +
 	"\x06length\x18\x04 \x01(\x04R\x06length\x12,\n" +
-	"\x06chunks\x18\x05 \x03(\v2\x14.millrace.v1.BodyRefR\x06chunks\"\x87\x02\n" +
+	"\x06chunks\x18\x05 \x03(\v2\x14.millrace.v1.BodyRefR\x06chunks\"\xf7\x02\n" +
 	"\tRejection\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -837,7 +1245,12 @@ const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\battempts\x18\b \x01(\rR\battempts\x12\x12\n" +
 	"\x04time\x18\t \x01(\x03R\x04time\x12\x19\n" +
 	"\btrace_id\x18\n" +
-	" \x01(\tR\atraceId\"\x93\x01\n" +
+	" \x01(\tR\atraceId\x12\x1d\n" +
+	"\n" +
+	"first_time\x18\v \x01(\x03R\tfirstTime\x12\x12\n" +
+	"\x04size\x18\f \x01(\x04R\x04size\x12\x12\n" +
+	"\x04kept\x18\r \x01(\x04R\x04kept\x12'\n" +
+	"\x0fsource_endpoint\x18\x0e \x01(\tR\x0esourceEndpoint\"\x93\x01\n" +
 	"\x04Done\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12%\n" +
 	"\x04part\x18\x02 \x01(\v2\x11.millrace.v1.PartR\x04part\x121\n" +
@@ -855,46 +1268,58 @@ func file_millrace_v1_documents_proto_rawDescGZIP() []byte {
 	return file_millrace_v1_documents_proto_rawDescData
 }
 
-var file_millrace_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_millrace_v1_documents_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_millrace_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_millrace_v1_documents_proto_goTypes = []any{
-	(*MissingBatch)(nil),  // 0: millrace.v1.MissingBatch
-	(*MissingDoc)(nil),    // 1: millrace.v1.MissingDoc
-	(*Bodies)(nil),        // 2: millrace.v1.Bodies
-	(*WriteBatch)(nil),    // 3: millrace.v1.WriteBatch
-	(*BodyRef)(nil),       // 4: millrace.v1.BodyRef
-	(*DocRef)(nil),        // 5: millrace.v1.DocRef
-	(*MultipartDoc)(nil),  // 6: millrace.v1.MultipartDoc
-	(*AttachmentRef)(nil), // 7: millrace.v1.AttachmentRef
-	(*Rejection)(nil),     // 8: millrace.v1.Rejection
-	(*Done)(nil),          // 9: millrace.v1.Done
-	(*Position)(nil),      // 10: millrace.v1.Position
-	(*Counters)(nil),      // 11: millrace.v1.Counters
-	(*Part)(nil),          // 12: millrace.v1.Part
+	(ReplayedDoc_Outcome)(0), // 0: millrace.v1.ReplayedDoc.Outcome
+	(*MissingBatch)(nil),     // 1: millrace.v1.MissingBatch
+	(*Replayed)(nil),         // 2: millrace.v1.Replayed
+	(*ReplayedDoc)(nil),      // 3: millrace.v1.ReplayedDoc
+	(*ReplayTotals)(nil),     // 4: millrace.v1.ReplayTotals
+	(*CountedReplay)(nil),    // 5: millrace.v1.CountedReplay
+	(*MissingDoc)(nil),       // 6: millrace.v1.MissingDoc
+	(*Bodies)(nil),           // 7: millrace.v1.Bodies
+	(*WriteBatch)(nil),       // 8: millrace.v1.WriteBatch
+	(*BodyRef)(nil),          // 9: millrace.v1.BodyRef
+	(*DocRef)(nil),           // 10: millrace.v1.DocRef
+	(*MultipartDoc)(nil),     // 11: millrace.v1.MultipartDoc
+	(*AttachmentRef)(nil),    // 12: millrace.v1.AttachmentRef
+	(*Rejection)(nil),        // 13: millrace.v1.Rejection
+	(*Done)(nil),             // 14: millrace.v1.Done
+	(*Position)(nil),         // 15: millrace.v1.Position
+	(*Counters)(nil),         // 16: millrace.v1.Counters
+	(*Part)(nil),             // 17: millrace.v1.Part
 }
 var file_millrace_v1_documents_proto_depIdxs = []int32{
-	10, // 0: millrace.v1.MissingBatch.position:type_name -> millrace.v1.Position
-	1,  // 1: millrace.v1.MissingBatch.docs:type_name -> millrace.v1.MissingDoc
-	11, // 2: millrace.v1.MissingBatch.counters:type_name -> millrace.v1.Counters
-	12, // 3: millrace.v1.MissingBatch.part:type_name -> millrace.v1.Part
-	10, // 4: millrace.v1.WriteBatch.position:type_name -> millrace.v1.Position
-	12, // 5: millrace.v1.WriteBatch.part:type_name -> millrace.v1.Part
-	4,  // 6: millrace.v1.WriteBatch.bodies:type_name -> millrace.v1.BodyRef
-	6,  // 7: millrace.v1.WriteBatch.multiparts:type_name -> millrace.v1.MultipartDoc
-	8,  // 8: millrace.v1.WriteBatch.rejected:type_name -> millrace.v1.Rejection
-	11, // 9: millrace.v1.WriteBatch.counters:type_name -> millrace.v1.Counters
-	5,  // 10: millrace.v1.BodyRef.docs:type_name -> millrace.v1.DocRef
-	4,  // 11: millrace.v1.MultipartDoc.doc:type_name -> millrace.v1.BodyRef
-	7,  // 12: millrace.v1.MultipartDoc.attachments:type_name -> millrace.v1.AttachmentRef
-	4,  // 13: millrace.v1.AttachmentRef.chunks:type_name -> millrace.v1.BodyRef
-	10, // 14: millrace.v1.Rejection.position:type_name -> millrace.v1.Position
-	10, // 15: millrace.v1.Done.position:type_name -> millrace.v1.Position
-	12, // 16: millrace.v1.Done.part:type_name -> millrace.v1.Part
-	11, // 17: millrace.v1.Done.counters:type_name -> millrace.v1.Counters
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	15, // 0: millrace.v1.MissingBatch.position:type_name -> millrace.v1.Position
+	6,  // 1: millrace.v1.MissingBatch.docs:type_name -> millrace.v1.MissingDoc
+	16, // 2: millrace.v1.MissingBatch.counters:type_name -> millrace.v1.Counters
+	17, // 3: millrace.v1.MissingBatch.part:type_name -> millrace.v1.Part
+	15, // 4: millrace.v1.Replayed.position:type_name -> millrace.v1.Position
+	3,  // 5: millrace.v1.Replayed.docs:type_name -> millrace.v1.ReplayedDoc
+	0,  // 6: millrace.v1.ReplayedDoc.outcome:type_name -> millrace.v1.ReplayedDoc.Outcome
+	16, // 7: millrace.v1.ReplayTotals.counters:type_name -> millrace.v1.Counters
+	5,  // 8: millrace.v1.ReplayTotals.counted:type_name -> millrace.v1.CountedReplay
+	15, // 9: millrace.v1.WriteBatch.position:type_name -> millrace.v1.Position
+	17, // 10: millrace.v1.WriteBatch.part:type_name -> millrace.v1.Part
+	9,  // 11: millrace.v1.WriteBatch.bodies:type_name -> millrace.v1.BodyRef
+	11, // 12: millrace.v1.WriteBatch.multiparts:type_name -> millrace.v1.MultipartDoc
+	13, // 13: millrace.v1.WriteBatch.rejected:type_name -> millrace.v1.Rejection
+	16, // 14: millrace.v1.WriteBatch.counters:type_name -> millrace.v1.Counters
+	6,  // 15: millrace.v1.WriteBatch.replayed:type_name -> millrace.v1.MissingDoc
+	10, // 16: millrace.v1.BodyRef.docs:type_name -> millrace.v1.DocRef
+	9,  // 17: millrace.v1.MultipartDoc.doc:type_name -> millrace.v1.BodyRef
+	12, // 18: millrace.v1.MultipartDoc.attachments:type_name -> millrace.v1.AttachmentRef
+	9,  // 19: millrace.v1.AttachmentRef.chunks:type_name -> millrace.v1.BodyRef
+	15, // 20: millrace.v1.Rejection.position:type_name -> millrace.v1.Position
+	15, // 21: millrace.v1.Done.position:type_name -> millrace.v1.Position
+	17, // 22: millrace.v1.Done.part:type_name -> millrace.v1.Part
+	16, // 23: millrace.v1.Done.counters:type_name -> millrace.v1.Counters
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_millrace_v1_documents_proto_init() }
@@ -908,13 +1333,14 @@ func file_millrace_v1_documents_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_v1_documents_proto_rawDesc), len(file_millrace_v1_documents_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   10,
+			NumEnums:      1,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_millrace_v1_documents_proto_goTypes,
 		DependencyIndexes: file_millrace_v1_documents_proto_depIdxs,
+		EnumInfos:         file_millrace_v1_documents_proto_enumTypes,
 		MessageInfos:      file_millrace_v1_documents_proto_msgTypes,
 	}.Build()
 	File_millrace_v1_documents_proto = out.File

@@ -34,8 +34,11 @@ type Position struct {
 	Feed string `protobuf:"bytes,3,opt,name=feed,proto3" json:"feed,omitempty"`
 	// The ownership of the feed under which the batch was read.
 	Epoch uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// Number of the batch, dense within the feed, from 1.
-	Ordinal       uint64 `protobuf:"varint,5,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	// Number of the batch, dense within the feed, from 1; within the replay, if it is one's.
+	Ordinal uint64 `protobuf:"varint,5,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
+	// Set on messages of a replay of rejected documents: its id. They belong to no run and are
+	// worked on whatever the job's state.
+	Replay        string `protobuf:"bytes,6,opt,name=replay,proto3" json:"replay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -103,6 +106,13 @@ func (x *Position) GetOrdinal() uint64 {
 		return x.Ordinal
 	}
 	return 0
+}
+
+func (x *Position) GetReplay() string {
+	if x != nil {
+		return x.Replay
+	}
+	return ""
 }
 
 // Part says which share of a batch a message holds. A batch is done when all
@@ -283,13 +293,14 @@ var File_millrace_v1_position_proto protoreflect.FileDescriptor
 
 const file_millrace_v1_position_proto_rawDesc = "" +
 	"\n" +
-	"\x1amillrace/v1/position.proto\x12\vmillrace.v1\"r\n" +
+	"\x1amillrace/v1/position.proto\x12\vmillrace.v1\"\x8a\x01\n" +
 	"\bPosition\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x12\n" +
 	"\x04feed\x18\x03 \x01(\tR\x04feed\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x18\n" +
-	"\aordinal\x18\x05 \x01(\x04R\aordinal\"L\n" +
+	"\aordinal\x18\x05 \x01(\x04R\aordinal\x12\x16\n" +
+	"\x06replay\x18\x06 \x01(\tR\x06replay\"L\n" +
 	"\x04Part\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +

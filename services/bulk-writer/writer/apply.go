@@ -1,11 +1,13 @@
 package writer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
 
 	"millrace/pkg/couch"
+	"millrace/pkg/failures"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -32,9 +34,16 @@ type database interface {
 // what is left of them.
 type apply struct {
 	db       database
-	written  uint64
+	written  []*millracev1.DocRef
 	bytes    uint64
-	rejected []*millracev1.Rejection
+	rejected []rejected
+}
+
+// rejected is a document that was not written.
+type rejected struct {
+	*millracev1.Rejection
+	// doc is the document if it is small, and nil otherwise.
+	doc []byte
 }
 
 // write writes the documents, one request at first. A refusal that one document
@@ -160,12 +169,11 @@ func (a *apply) rows(docs []document, results []couch.DocResult) (again []docume
 		r, ok := take(failed, d)
 		switch {
 		case !ok:
-			a.written++
-			a.bytes += uint64(len(d.bytes))
+			a.wrote(d, 0)
 		case couch.Classify(r.Failure()) == couch.Transient:
 			again, failure = append(again, d), r.Failure()
 		default:
-			a.rejected = append(a.rejected, rejection(d, statusOf(r.Err), r.Err, r.Reason))
+			a.refuse(d, statusOf(r.Err), r.Err, r.Reason)
 		}
 	}
 	return again, failure
@@ -203,13 +211,26 @@ func statusOf(word string) int {
 }
 
 func (a *apply) reject(d document, refusal *couch.HTTPError) {
-	a.rejected = append(a.rejected, rejection(d, refusal.Status, refusal.Err, refusal.Reason))
+	a.refuse(d, refusal.Status, refusal.Err, refusal.Reason)
 }
 
-func rejection(d document, status int, word, reason string) *millracev1.Rejection {
-	return &millracev1.Rejection{
-		Id: d.ref.Id, Rev: d.ref.Rev, Stage: Name, Status: int32(status), Error: word, Reason: reason, Attempts: 1,
+// refuse keeps a document that cannot be written, and why. The bytes are a copy: they would hold
+// on to the whole message that they came in (invariant 5).
+func (a *apply) refuse(d document, status int, word, reason string) {
+	r := rejected{Rejection: &millracev1.Rejection{
+		Id: d.ref.Id, Rev: d.ref.Rev, Stage: Name, Status: int32(status), Error: word, Reason: reason,
+		Attempts: 1, Size: uint64(len(d.bytes)),
+	}}
+	if len(d.bytes) <= failures.DocumentLimit {
+		r.doc = bytes.Clone(d.bytes)
 	}
+	a.rejected = append(a.rejected, r)
+}
+
+// wrote counts a document that is durable at the target, with so many bytes of attachments beside it.
+func (a *apply) wrote(d document, beside int64) {
+	a.written = append(a.written, d.ref)
+	a.bytes += uint64(len(d.bytes)) + uint64(beside)
 }
 
 func bodies(docs []document) [][]byte {

@@ -92,8 +92,8 @@ func TestLargeGzippedAttachmentsAreDecodedForATargetThatKnowsNoEncodings(t *test
 	if err := a.plain(t.Context(), p, document{&millracev1.DocRef{Id: "a", Rev: "4-x"}, doc}, uploads); err != nil {
 		t.Fatal(err)
 	}
-	if p.contents["text"] != text || p.contents["plain"] != "png" || a.written != 1 {
-		t.Errorf("text of %d bytes, %q, %d written", len(p.contents["text"]), p.contents["plain"], a.written)
+	if p.contents["text"] != text || p.contents["plain"] != "png" || len(a.written) != 1 {
+		t.Errorf("text of %d bytes, %q, %d written", len(p.contents["text"]), p.contents["plain"], len(a.written))
 	}
 	meta, err := rawdoc.Scan(p.doc)
 	if err != nil {
@@ -160,8 +160,8 @@ func TestLargeAttachmentsGoAsPartsWhereTheirHeadersCanBeRead(t *testing.T) {
 				}
 				return
 			}
-			if p.doc == nil || p.inline != c.inline || a.written != 1 || len(a.rejected) > 0 {
-				t.Errorf("inline %t, %d written, rejected: %v", p.inline, a.written, a.rejected)
+			if p.doc == nil || p.inline != c.inline || len(a.written) != 1 || len(a.rejected) > 0 {
+				t.Errorf("inline %t, %d written, rejected: %v", p.inline, len(a.written), a.rejected)
 			}
 		})
 	}
@@ -189,8 +189,8 @@ func TestSmallAttachmentsTravelInsideTheDocumentToATargetThatKnowsNoEncodings(t 
 		`"plain":{"content_type":"x; a=\"b\"","revpos":2,"data":"cG5n"},` +
 		`"empty":{"content_type":"image/png","revpos":2,"data":""},` +
 		`"old":{"content_type":"image/png","revpos":1,"digest":"md5-z","length":3,"stub":true}}}`
-	if len(p.bulk) != 1 || strings.ReplaceAll(string(p.bulk[0]), "\u00e9", `\u00e9`) != want || p.doc != nil || a.written != 1 {
-		t.Errorf("%d written:\n%s\nwant\n%s", a.written, p.bulk, want)
+	if len(p.bulk) != 1 || strings.ReplaceAll(string(p.bulk[0]), "\u00e9", `\u00e9`) != want || p.doc != nil || len(a.written) != 1 {
+		t.Errorf("%d written:\n%s\nwant\n%s", len(a.written), p.bulk, want)
 	}
 }
 

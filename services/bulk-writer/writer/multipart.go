@@ -53,8 +53,7 @@ func (a *apply) put(ctx context.Context, way put, d document, uploads []couch.Up
 	var answer *couch.HTTPError
 	switch {
 	case err == nil:
-		a.written++
-		a.bytes += uint64(len(d.bytes)) + uint64(size(uploads))
+		a.wrote(d, size(uploads))
 		return nil
 	case !errors.As(err, &answer) || couch.Classify(err) != couch.PerDocument:
 		return err

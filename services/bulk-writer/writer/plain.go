@@ -34,7 +34,7 @@ const (
 func (a *apply) plain(ctx context.Context, db uploader, d document, uploads []couch.Upload) error {
 	doc, decoded, err := decode(d.bytes, uploads)
 	if errors.Is(err, errNotGzipped) {
-		a.rejected = append(a.rejected, rejection(d, 0, "bad_attachment", err.Error()))
+		a.refuse(d, 0, "bad_attachment", err.Error())
 		return nil
 	}
 	if err != nil {
@@ -52,9 +52,9 @@ func (a *apply) plain(ctx context.Context, db uploader, d document, uploads []co
 	case total <= plainStreamedBytes:
 		return a.put(ctx, db.PutInline, d, decoded)
 	default:
-		a.rejected = append(a.rejected, rejection(d, http.StatusRequestEntityTooLarge, "attachment_too_large", fmt.Sprintf(
+		a.refuse(d, http.StatusRequestEntityTooLarge, "attachment_too_large", fmt.Sprintf(
 			"the target takes attachments of such names, or with such a document, inside the document only, and there %d bytes at most; these have %d",
-			plainStreamedBytes, total)))
+			plainStreamedBytes, total))
 		return nil
 	}
 }

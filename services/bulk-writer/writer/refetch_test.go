@@ -163,7 +163,7 @@ func TestRefusedDocumentsAreRecordedAndTheOthersArrive(t *testing.T) {
 	if c := done.Totals; c.DocsWritten != 18 || c.DocWriteFailures != 2 || c.DocsRead != 20 {
 		t.Errorf("counted %v", c)
 	}
-	failures := p.Messages(p.Broker().Streams().Failures, p.Broker().Subjects().Failures(job.Id))
+	failures := p.Messages(p.Broker().Streams().Failures, p.Broker().Subjects().Failures(job.Id, "*"))
 	if len(failures) != 2 {
 		t.Fatalf("%d records of what was refused", len(failures))
 	}

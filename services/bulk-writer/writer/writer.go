@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
@@ -15,6 +14,7 @@ import (
 	"millrace/pkg/couch"
 	"millrace/pkg/directory"
 	"millrace/pkg/endpoint"
+	"millrace/pkg/failures"
 	"millrace/pkg/stage"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
@@ -29,11 +29,15 @@ type Service struct {
 	jobs     *directory.Jobs
 	pool     *endpoint.Pool
 	dialects dialects
+	failures *failures.Store
+	// recorded is, of each run, which revisions had been rejected before it began.
+	recorded *directory.PerRun[*recorded]
 }
 
 // New registers the stage's handler; the stage's Run starts it.
 func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool) (*Service, error) {
-	svc := &Service{stage: s, jobs: jobs, pool: pool}
+	svc := &Service{stage: s, jobs: jobs, pool: pool, failures: failures.NewStore(s.Broker(), s.Publisher())}
+	svc.recorded = directory.NewPerRun(func() *recorded { return &recorded{} })
 	in := stage.Input{
 		Stream: s.Broker().Streams().Write, Filter: s.Broker().Subjects().Write(s.Site(), broker.Any),
 		Durable: Name + "-" + s.Site(), InFlight: 16, Workers: jobs.Workers,
@@ -44,6 +48,9 @@ func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool) (*Service, e
 // handle writes one part of a batch. It is done only when every document of the
 // part is durable at the target or recorded as rejected (invariant 1).
 func (svc *Service) handle(ctx context.Context, b *millracev1.WriteBatch) error {
+	if b.Position.GetReplay() != "" {
+		return svc.replay(ctx, b)
+	}
 	job, err := svc.jobs.Active(ctx, b.Position)
 	if err != nil {
 		return err
@@ -62,7 +69,7 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.WriteBatch) error 
 	case err != nil:
 		return svc.stage.Fail(ctx, b.Position, fmt.Errorf("write to target: %w", err))
 	}
-	trace.SpanFromContext(ctx).SetAttributes(telemetry.Docs(int(a.written)), telemetry.Bytes(int64(a.bytes)))
+	trace.SpanFromContext(ctx).SetAttributes(telemetry.Docs(len(a.written)), telemetry.Bytes(int64(a.bytes)))
 	return svc.done(ctx, job, b, a)
 }
 
@@ -126,25 +133,20 @@ func (svc *Service) refetch(ctx context.Context, job *millracev1.Job, b *millrac
 
 // done records what was rejected and then that the part is done.
 func (svc *Service) done(ctx context.Context, job *millracev1.Job, b *millracev1.WriteBatch, a *apply) error {
-	rejected := append(b.Rejected, a.rejected...)
-	subjects := svc.stage.Broker().Subjects()
-	for _, r := range rejected {
-		r.Position, r.Time = b.Position, time.Now().UnixNano()
-		if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
-			r.TraceId = span.TraceID().String()
-		}
-		id := fmt.Sprintf("%s.%s.%s", stage.BatchID(b.Position), r.Id, r.Rev)
-		if err := svc.stage.Publish(ctx, subjects.Failures(job.Id), broker.Token(id), r); err != nil {
-			return err
-		}
+	rejected := append(unfetched(b), a.rejected...)
+	if _, err := svc.record(ctx, job, b.Position, rejected); err != nil {
+		return err
+	}
+	if err := svc.mended(ctx, b.Position, a.written); err != nil {
+		return err
 	}
 	counters := &millracev1.Counters{}
 	if b.Counters != nil {
 		proto.Merge(counters, b.Counters)
 	}
-	counters.DocsWritten += a.written
+	counters.DocsWritten += uint64(len(a.written))
 	counters.BytesWritten += a.bytes
 	counters.DocWriteFailures += uint64(len(rejected))
 	done := &millracev1.Done{Position: b.Position, Part: b.Part, Counters: counters}
-	return svc.stage.Publish(ctx, subjects.Done(job.Id), stage.PartID(b.Position, b.Part), done)
+	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Done(job.Id), stage.PartID(b.Position, b.Part), done)
 }

@@ -48,15 +48,27 @@ func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool, retryDelay t
 
 // handle fetches one batch, or one part of a batch again.
 func (svc *Service) handle(ctx context.Context, b *millracev1.MissingBatch) error {
+	if b.Position.GetReplay() != "" {
+		return svc.replay(ctx, b)
+	}
 	job, err := svc.jobs.Active(ctx, b.Position)
 	if err != nil {
 		return err
 	}
-	db, err := svc.pool.DB(ctx, job.Source)
+	p, err := svc.fetch(ctx, job, b, &publishing{svc: svc, job: job})
 	if err != nil {
 		return svc.stage.Fail(ctx, b.Position, err)
 	}
-	p := newPacker(&publishing{svc: svc, job: job}, b, nuid.Next())
+	return p.finish(ctx)
+}
+
+// fetch fetches what a batch asks for; the last part of it is still to be published.
+func (svc *Service) fetch(ctx context.Context, job *millracev1.Job, b *millracev1.MissingBatch, out outlet) (*packer, error) {
+	db, err := svc.pool.DB(ctx, job.Source)
+	if err != nil {
+		return nil, err
+	}
+	p := newPacker(out, b, nuid.Next())
 	f := &fetch{
 		db: db, packer: p, retryDelay: svc.retryDelay, full: b.FullAttachments,
 		singly:       (job.GetTuning() != nil && !job.Tuning.UseBulkGet) || svc.lacking.has(job.Source),
@@ -65,25 +77,35 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.MissingBatch) erro
 		lacksMixed:   func() { svc.unmixed.add(job.Source) },
 	}
 	if err := f.run(ctx, wanted(b)); err != nil {
-		return svc.stage.Fail(ctx, b.Position, fmt.Errorf("read documents: %w", err))
+		return nil, fmt.Errorf("read documents: %w", err)
 	}
 	trace.SpanFromContext(ctx).SetAttributes(telemetry.Docs(len(p.seen)))
-	return p.finish(ctx)
+	return p, nil
 }
 
 // publishing is the outlet of a batch.
 type publishing struct {
 	svc *Service
 	job *millracev1.Job
+	// replayed are the rejected revisions of a replay; nil in a run.
+	replayed []*millracev1.MissingDoc
 }
 
 func (o *publishing) body(ctx context.Context, id string, payload []byte) (future, error) {
-	subject := o.svc.stage.Broker().Subjects().Bodies(o.job.Feed)
+	feed := o.job.Feed
+	if o.replayed != nil {
+		feed = broker.ReplayToken(o.job.Id)
+	}
+	subject := o.svc.stage.Broker().Subjects().Bodies(feed)
 	return o.svc.stage.Publisher().PublishAsync(ctx, subject, payload, broker.MsgID(id))
 }
 
 func (o *publishing) part(ctx context.Context, p *millracev1.WriteBatch) error {
-	subject := o.svc.stage.Broker().Subjects().Write(o.job.TargetSite, o.job.Id)
+	subjects := o.svc.stage.Broker().Subjects()
+	subject := subjects.Write(o.job.TargetSite, o.job.Id)
+	if o.replayed != nil {
+		subject, p.Replayed = subjects.ReplayedWrite(o.job.TargetSite, o.job.Id), o.replayed
+	}
 	// A batch that is delivered twice is fetched twice, under another attempt.
 	return o.svc.stage.Publish(ctx, subject, stage.PartID(p.Position, p.Part)+"."+p.BodyPrefix, p)
 }
