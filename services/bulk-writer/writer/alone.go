@@ -36,7 +36,7 @@ func (svc *Service) alone(ctx context.Context, a *apply, target *millracev1.Endp
 
 // take adds what another has applied.
 func (a *apply) take(other *apply) {
-	a.written += other.written
+	a.written = append(a.written, other.written...)
 	a.bytes += other.bytes
 	a.rejected = append(a.rejected, other.rejected...)
 }
