@@ -17,6 +17,7 @@ import (
 	"millrace/pkg/checkpoint"
 	"millrace/pkg/control"
 	"millrace/pkg/couch"
+	"millrace/pkg/credential"
 	"millrace/pkg/endpoint"
 	"millrace/pkg/millpond"
 	millracev1 "millrace/proto/millrace/v1"
@@ -66,10 +67,10 @@ func newSide(t *testing.T) *side {
 		t.Fatal(err)
 	}
 	store := endpoint.NewStore(kv, site, nil)
-	if s.ref, err = store.Put(t.Context(), endpoint.Endpoint{Endpoint: at}); err != nil {
+	if s.ref, err = store.Put(t.Context(), endpoint.Endpoint{URL: at.URL}); err != nil {
 		t.Fatal(err)
 	}
-	pool := endpoint.NewPool(store, couch.Options{Retries: -1})
+	pool := endpoint.NewPool(store, credential.Rules{}, couch.Options{Retries: -1})
 	t.Cleanup(pool.Close)
 	s.serve(pool)
 	s.client = control.NewClient(s.broker)

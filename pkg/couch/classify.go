@@ -45,7 +45,7 @@ func Classify(err error) Class {
 		return classifyRow(doc.Err)
 	case errors.Is(err, ErrAttachments):
 		return PerDocument
-	case errors.Is(err, ErrBadEndpoint):
+	case errors.Is(err, ErrBadEndpoint), errors.Is(err, ErrBadTLS), errors.Is(err, ErrCredentials):
 		return Permanent
 	}
 	var answer *HTTPError

@@ -15,6 +15,8 @@ var (
 	// ErrInactive is wrapped by the errors of requests and streams on whose
 	// connection nothing moved for [Options].ConnectionTimeout.
 	ErrInactive = errors.New("connection inactive")
+	// ErrCredentials is wrapped by the errors for credentials that are not to be had.
+	ErrCredentials = errors.New("cannot log in")
 	// ErrExists is wrapped by the error of [DB.Create] for a database that is there already.
 	ErrExists = errors.New("database exists")
 )

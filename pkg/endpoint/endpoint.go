@@ -7,19 +7,32 @@
 package endpoint
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
+	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"millrace/pkg/couch"
+	"millrace/pkg/credential"
+	"millrace/pkg/replication"
 )
 
-// Endpoint is a database, the credential for it, and how to talk to it.
+// Endpoint is a database, the credential for it, and how to talk to it. Printed or logged it
+// shows its URL only (invariant 9).
 type Endpoint struct {
-	couch.Endpoint
+	// URL of the database, without userinfo.
+	URL     string
+	Auth    credential.Auth
+	Headers http.Header
+	// Proxy URL with its credentials; empty for none.
+	Proxy credential.Secret
+	TLS   credential.TLS
+	// Owner of the job: nobody else's job has the same endpoint.
+	Owner string
+	Settings
+}
+
+// Settings are how to talk to a database, which says nothing about who reads what.
+type Settings struct {
 	// ConnectionTimeout of a request's inactivity; 0 means CouchDB's default, 30 s.
 	ConnectionTimeout time.Duration
 	// HTTPConnections at most at once; 0 means CouchDB's default, 20.
@@ -28,30 +41,22 @@ type Endpoint struct {
 	RetriesPerRequest int
 }
 
-// ID is the opaque name of the endpoint: the same for the same address, user
-// and headers, whatever the password. It is usable as a bucket key.
-func (e Endpoint) ID() string {
-	h := sha256.New()
-	write := func(s string) {
-		h.Write([]byte(s))
-		h.Write([]byte{0})
+// Of is the endpoint of a replication.
+func Of(e replication.Endpoint, spec *replication.Spec) Endpoint {
+	return Endpoint{
+		URL: e.URL, Auth: e.Auth, Headers: e.HTTPHeader(), Proxy: e.Proxy, TLS: e.TLS, Owner: spec.Owner,
+		Settings: Settings{
+			ConnectionTimeout: spec.ConnectionTimeout, HTTPConnections: spec.HTTPConnections,
+			RetriesPerRequest: spec.RetriesPerRequest,
+		},
 	}
-	write(e.URL)
-	write(e.Username)
-	for _, name := range sortedNames(e.Headers) {
-		write(name)
-		for _, v := range e.Headers[name] {
-			write(v)
-		}
-	}
-	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(h.Sum(nil)[:20]))
 }
 
-func sortedNames(h http.Header) []string {
-	names := make([]string, 0, len(h))
-	for name := range h {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+// String is the URL.
+func (e Endpoint) String() string { return couch.Endpoint{URL: e.URL}.String() }
+
+// GoString is the URL, so that %#v shows no secret either.
+func (e Endpoint) GoString() string { return e.String() }
+
+// LogValue is the URL.
+func (e Endpoint) LogValue() slog.Value { return slog.StringValue(e.String()) }

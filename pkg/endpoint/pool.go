@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"millrace/pkg/couch"
+	"millrace/pkg/credential"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -13,8 +15,10 @@ import (
 // of connections, sessions and rate limits.
 type Pool struct {
 	store   *Store
+	rules   credential.Rules
 	options couch.Options
 	servers *couch.Pool
+	now     func() time.Time
 
 	mu   sync.Mutex
 	open map[string]*client // by endpoint id
@@ -23,12 +27,17 @@ type Pool struct {
 type client struct {
 	version uint64
 	db      *couch.DB
+	read    time.Time // when what the endpoint refers to was read; zero if it refers to nothing
 }
 
-// NewPool returns a pool over the store. Options give what an endpoint does not
-// say itself: the user agent and the transport's wrapper.
-func NewPool(store *Store, options couch.Options) *Pool {
-	return &Pool{store: store, options: options, servers: couch.NewPool(options.Transport), open: map[string]*client{}}
+// rereadAfter is how long what was read of an endpoint's files is good: certificates are replaced
+// before they end, and no server refuses them meanwhile.
+const rereadAfter = time.Minute
+
+// NewPool returns a pool over the store. The rules say what endpoints may refer to. Options give what
+// an endpoint does not say itself: the user agent and the transport's wrapper.
+func NewPool(store *Store, rules credential.Rules, options couch.Options) *Pool {
+	return &Pool{store: store, rules: rules, now: time.Now, options: options, servers: couch.NewPool(options.Transport), open: map[string]*client{}}
 }
 
 // DB returns the client of the endpoint, in the version that ref names or a newer
@@ -42,43 +51,40 @@ func (p *Pool) DB(ctx context.Context, ref *millracev1.EndpointRef) (*couch.DB, 
 	if err != nil {
 		return nil, err
 	}
-	options := p.options
-	options.ConnectionTimeout = e.ConnectionTimeout
-	options.HTTPConnections = e.HTTPConnections
-	options.Retries = e.RetriesPerRequest
-	if options.Retries == 0 {
-		options.Retries = -1 // none: for the client 0 is its default
+	fresh := &client{version: version}
+	if e.refers() {
+		fresh.read = p.now()
 	}
-	db, err := p.servers.Open(e.Endpoint, options)
-	if err != nil {
+	if fresh.db, err = e.Open(p.servers, p.rules, p.options); err != nil {
 		return nil, fmt.Errorf("open %s: %w", e, err)
 	}
-	return p.keep(ref.GetId(), version, db), nil
+	return p.keep(ref.GetId(), fresh), nil
 }
 
 func (p *Pool) cached(ref *millracev1.EndpointRef) *couch.DB {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c := p.open[ref.GetId()]; c != nil && c.version >= ref.GetVersion() {
-		return c.db
+	c := p.open[ref.GetId()]
+	if c == nil || c.version < ref.GetVersion() || !c.read.IsZero() && p.now().Sub(c.read) > rereadAfter {
+		return nil
 	}
-	return nil
+	return c.db
 }
 
 // keep puts the client into the pool, unless another caller was faster. The
 // client that it replaces is closed: its requests under way end, idle connections go.
-func (p *Pool) keep(id string, version uint64, db *couch.DB) *couch.DB {
+func (p *Pool) keep(id string, fresh *client) *couch.DB {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.open[id]; c != nil {
-		if c.version >= version {
-			db.Close()
+		if c.version > fresh.version || c.version == fresh.version && !fresh.read.After(c.read) {
+			fresh.db.Close()
 			return c.db
 		}
 		c.db.Close()
 	}
-	p.open[id] = &client{version: version, db: db}
-	return db
+	p.open[id] = fresh
+	return fresh.db
 }
 
 // Close closes every client.

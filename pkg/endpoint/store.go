@@ -1,12 +1,11 @@
 package endpoint
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
@@ -31,13 +30,6 @@ func NewStore(bucket jetstream.KeyValue, site string, sealer *Sealer) *Store {
 }
 
 func (s *Store) key(id string) string { return s.site + "." + id }
-
-// secret is what is sealed.
-type secret struct {
-	Username string      `json:"username,omitempty"`
-	Password string      `json:"password,omitempty"`
-	Headers  http.Header `json:"headers,omitempty"`
-}
 
 // Put stores the endpoint and returns the reference under which messages name
 // it. Storing what is there already returns the version that is there, so that
@@ -83,46 +75,9 @@ func (s *Store) Get(ctx context.Context, ref *millracev1.EndpointRef) (Endpoint,
 	return e, entry.Revision(), err
 }
 
-func (s *Store) encode(id string, e Endpoint) ([]byte, error) {
-	plain, err := json.Marshal(secret{e.Username, e.Password, e.Headers})
-	if err != nil {
-		return nil, fmt.Errorf("store endpoint %s: %w", e, err)
-	}
-	stored, key, err := s.sealer.seal(id, plain)
-	if err != nil {
-		return nil, err
-	}
-	return proto.Marshal(&millracev1.Endpoint{
-		Id: id, Url: e.URL, Credential: stored, KeyId: key,
-		ConnectionTimeoutMs: uint32(e.ConnectionTimeout.Milliseconds()),
-		HttpConnections:     uint32(e.HTTPConnections),
-		RetriesPerRequest:   uint32(e.RetriesPerRequest),
-	})
-}
-
-func (s *Store) decode(id string, value []byte) (Endpoint, error) {
-	var p millracev1.Endpoint
-	if err := proto.Unmarshal(value, &p); err != nil {
-		return Endpoint{}, fmt.Errorf("read endpoint %s: %w", id, err)
-	}
-	plain, err := s.sealer.open(id, p.KeyId, p.Credential)
-	if err != nil {
-		return Endpoint{}, fmt.Errorf("read endpoint %s: %w", id, err)
-	}
-	var c secret
-	if err := json.Unmarshal(plain, &c); err != nil {
-		return Endpoint{}, fmt.Errorf("read endpoint %s: its credential does not parse", id)
-	}
-	e := Endpoint{
-		ConnectionTimeout: time.Duration(p.ConnectionTimeoutMs) * time.Millisecond,
-		HTTPConnections:   int(p.HttpConnections),
-		RetriesPerRequest: int(p.RetriesPerRequest),
-	}
-	e.URL, e.Username, e.Password, e.Headers = p.Url, c.Username, c.Password, c.Headers
-	return e, nil
-}
-
+// same reports whether two endpoints are so in every respect.
 func same(a, b Endpoint) bool {
-	return a.ID() == b.ID() && a.Password == b.Password && a.ConnectionTimeout == b.ConnectionTimeout &&
-		a.HTTPConnections == b.HTTPConnections && a.RetriesPerRequest == b.RetriesPerRequest
+	x, errX := json.Marshal(a.secret())
+	y, errY := json.Marshal(b.secret())
+	return errX == nil && errY == nil && a.URL == b.URL && a.Settings == b.Settings && bytes.Equal(x, y)
 }

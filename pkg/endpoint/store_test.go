@@ -14,6 +14,7 @@ import (
 
 	"millrace/pkg/broker/brokertest"
 	"millrace/pkg/couch"
+	"millrace/pkg/credential"
 	"millrace/pkg/endpoint"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -23,10 +24,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const password = "correct-horse"
 
 func example() endpoint.Endpoint {
-	return endpoint.Endpoint{Endpoint: couch.Endpoint{
-		URL: "http://127.0.0.1:1/db", Username: "joe", Password: password,
+	return endpoint.Endpoint{
+		URL: "http://127.0.0.1:1/db", Auth: basic("joe", password),
 		Headers: http.Header{"X-Token": {"battery-staple"}},
-	}}
+	}
+}
+
+func basic(user, password string) credential.Auth {
+	return credential.Auth{Kind: credential.Basic, User: user, Password: credential.Text(password)}
 }
 
 func bucket(t *testing.T) jetstream.KeyValue {
@@ -85,7 +90,7 @@ func TestSealedEndpointComesBackAndCannotBeReadInTheBucket(t *testing.T) {
 		t.Fatalf("version %d of %d, %v", version, ref.Version, err)
 	}
 	want := example()
-	if got.Password != want.Password || got.Username != want.Username || got.URL != want.URL || got.Headers.Get("X-Token") != "battery-staple" {
+	if got.Auth != want.Auth || got.URL != want.URL || got.Headers.Get("X-Token") != "battery-staple" {
 		t.Errorf("got %v", got)
 	}
 }
@@ -140,13 +145,13 @@ func TestVersionChangesOnlyWithTheEndpoint(t *testing.T) {
 		t.Errorf("version %d became %d without a change", first.Version, again.Version)
 	}
 	rotated := example()
-	rotated.Password = "another"
+	rotated.Auth = basic("joe", "another")
 	second := put(t, s, rotated)
 	if second.Id != first.Id || second.Version <= first.Version {
 		t.Errorf("with another password %v became %v", first, second)
 	}
 	other := example()
-	other.Username = "jane"
+	other.Auth = basic("jane", password)
 	if third := put(t, s, other); third.Id == first.Id {
 		t.Error("two users share an endpoint")
 	}
@@ -169,7 +174,7 @@ func TestSitesDoNotSeeEachOthersEndpoints(t *testing.T) {
 
 func TestPoolKeepsOneClientPerEndpointAndTheNewestVersion(t *testing.T) {
 	s := endpoint.NewStore(bucket(t), "here", nil)
-	pool := endpoint.NewPool(s, couch.Options{})
+	pool := endpoint.NewPool(s, credential.Rules{}, couch.Options{})
 	defer pool.Close()
 	old := put(t, s, example())
 	first, err := pool.DB(t.Context(), old)
@@ -180,7 +185,7 @@ func TestPoolKeepsOneClientPerEndpointAndTheNewestVersion(t *testing.T) {
 		t.Error("the same version was opened twice")
 	}
 	rotated := example()
-	rotated.Password = "another"
+	rotated.Auth = basic("joe", "another")
 	newer, err := pool.DB(t.Context(), put(t, s, rotated))
 	if err != nil || newer == first {
 		t.Fatalf("a newer version was not opened: %v", err)
@@ -199,9 +204,9 @@ func TestNoRetriesMeansNone(t *testing.T) {
 	}))
 	defer server.Close()
 	s := endpoint.NewStore(bucket(t), "here", nil)
-	pool := endpoint.NewPool(s, couch.Options{})
+	pool := endpoint.NewPool(s, credential.Rules{}, couch.Options{})
 	defer pool.Close()
-	db, err := pool.DB(t.Context(), put(t, s, endpoint.Endpoint{Endpoint: couch.Endpoint{URL: server.URL + "/db"}}))
+	db, err := pool.DB(t.Context(), put(t, s, endpoint.Endpoint{URL: server.URL + "/db"}))
 	if err != nil {
 		t.Fatal(err)
 	}

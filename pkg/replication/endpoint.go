@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/net/http/httpguts"
 
+	"millrace/pkg/credential"
 	"millrace/pkg/replication/ejson"
 )
 
@@ -18,14 +19,14 @@ type Endpoint struct {
 	// URL of the database, without userinfo. It ends with / unless it has a
 	// query.
 	URL string
-	// User and Password for Basic or session authentication. HasUser is false
-	// when the document gave none; then both are empty.
-	User     string
-	Password Secret
-	HasUser  bool
+	// Auth is how to log in: from the document's `auth`, from the userinfo of its URL, or
+	// from a Basic authorization.
+	Auth credential.Auth
 	// Headers to send with every request, sorted by name, without a Basic
-	// authorization: that has become User and Password.
+	// authorization: that has become Auth.
 	Headers []Header
+	// TLS says how https is spoken.
+	TLS credential.TLS
 	// Proxy URL for this side, with its credentials; "" for none. Its scheme is
 	// http, https or socks5.
 	Proxy Secret
@@ -59,7 +60,9 @@ type rawEndpoint struct {
 	url     string
 	auth    jsontext.Value // nil if absent
 	headers jsontext.Value // nil if absent
+	tls     jsontext.Value // nil if absent
 	site    string
+	proxy   Secret
 }
 
 // parseEndpoint reads a database given as a string or as an object.
@@ -77,14 +80,18 @@ func (p Parser) parseEndpoint(field string, v jsontext.Value) (Endpoint, error) 
 		raw.url, own = p.Local(raw.url)
 		headers = append(headers, own...) // of the same name, the document's count
 	}
-	var auth credential
+	var auth login
 	if raw.auth != nil {
-		if auth, err = authCredential(field+".auth", raw.auth); err != nil {
+		if auth, err = authLogin(field+".auth", raw.auth); err != nil {
 			return Endpoint{}, err
 		}
 	}
 	e, err := newEndpoint(field, raw.url, auth, uniqueHeaders(headers))
-	e.Site = raw.site
+	if err != nil {
+		return Endpoint{}, err
+	}
+	e.Site, e.Proxy = raw.site, raw.proxy
+	e.TLS, err = parseTLS(field+".tls", raw.tls)
 	return e, err
 }
 
@@ -126,6 +133,12 @@ func splitEndpointObject(field string, v jsontext.Value) (rawEndpoint, error) {
 			raw.auth = m.Value
 		case "headers":
 			raw.headers = m.Value
+		case "tls":
+			raw.tls = m.Value
+		case "proxy":
+			if raw.proxy, err = proxyURL(field+".proxy", m.Value); err != nil {
+				return raw, err
+			}
 		case "site":
 			if raw.site, err = siteName(field+".site", m.Value); err != nil {
 				return raw, err
@@ -161,7 +174,7 @@ func parseHeaders(field string, v jsontext.Value) ([]Header, error) {
 }
 
 // newEndpoint moves the credential that counts out of URL and headers.
-func newEndpoint(field, raw string, auth credential, headers []Header) (Endpoint, error) {
+func newEndpoint(field, raw string, auth login, headers []Header) (Endpoint, error) {
 	if isLocalName(raw) {
 		return Endpoint{}, &FieldError{field, "local_endpoints_not_supported", "bad_request"}
 	}
@@ -170,12 +183,14 @@ func newEndpoint(field, raw string, auth credential, headers []Header) (Endpoint
 		return Endpoint{}, invalidURL(field, "endpoint")
 	}
 	login := first(auth, userinfoCredential(a), headerCredential(headers))
+	sent := sentHeaders(headers)
+	if auth.given && auth.auth.Kind != credential.Basic && slices.ContainsFunc(headers, isAuthorization) {
+		return Endpoint{}, refuse(field, "parameter `%s` has both `auth` and the header Authorization", field)
+	}
 	return Endpoint{
 		URL:      a.withoutUser(),
-		User:     login.user,
-		Password: login.password,
-		HasUser:  login.given,
-		Headers:  sentHeaders(headers),
+		Auth:     login.auth,
+		Headers:  sent,
 		identity: identity(a, login, identityHeaders(headers)),
 	}, nil
 }
@@ -198,9 +213,9 @@ func sentHeaders(headers []Header) []Header {
 // identity is the tuple that version 4 of the replication id takes of an
 // endpoint. Scheme and password are not in it, so that changing them keeps the
 // checkpoints.
-func identity(a address, login credential, headers []Header) ejson.Tuple {
+func identity(a address, login login, headers []Header) ejson.Tuple {
 	var user any = ejson.Atom("undefined")
-	if login.given {
+	if login.auth.Kind == credential.Basic {
 		user = ejson.CharList(login.raw)
 	}
 	var port any = ejson.Atom("default")

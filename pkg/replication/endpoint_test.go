@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"millrace/pkg/credential"
 )
 
-func basicAuth(user, password string) string {
+func basicHeader(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
@@ -49,11 +51,11 @@ func TestCredentialIsFoundAndRemoved(t *testing.T) {
 		{"IPv6 with port and query", "http://u:p@[::1]:42/db?q=2", nil, "", "http://[::1]:42/db?q=2", "u", "p"},
 		{"colon in the password", "http://u:p:p@[::1]:42/db?q=2", nil, "", "http://[::1]:42/db?q=2", "u", "p:p"},
 		{"empty password", "http://u:@h/db", nil, "", "http://h/db/", "u", ""},
-		{"header", "http://h/db", nil, basicAuth("u", "p@%40"), "http://h/db/", "u", "p@%40"},
-		{"header in any case", "http://h/db", nil, strings.Replace(basicAuth("U", "p"), "Basic", "bASIC", 1), "http://h/db/", "U", "p"},
-		{"url before header", "http://u1:p1@h/db", nil, basicAuth("u2", "p2"), "http://h/db/", "u1", "p1"},
+		{"header", "http://h/db", nil, basicHeader("u", "p@%40"), "http://h/db/", "u", "p@%40"},
+		{"header in any case", "http://h/db", nil, strings.Replace(basicHeader("U", "p"), "Basic", "bASIC", 1), "http://h/db/", "U", "p"},
+		{"url before header", "http://u1:p1@h/db", nil, basicHeader("u2", "p2"), "http://h/db/", "u1", "p1"},
 		{"auth before url", "http://u1:p1@h/db", auth("u2", "p2"), "", "http://h/db/", "u2", "p2"},
-		{"auth before both", "http://u1:p1@h/db", auth("u2", "p2"), basicAuth("u3", "p3"), "http://h/db/", "u2", "p2"},
+		{"auth before both", "http://u1:p1@h/db", auth("u2", "p2"), basicHeader("u3", "p3"), "http://h/db/", "u2", "p2"},
 		// Unlike CouchDB, which logs in with the escapes.
 		{"escapes in the url", "http://u%40x:p%3a%2F@h/db", nil, "", "http://h/db/", "u@x", "p:/"},
 		{"no escapes in auth", "http://h/db", auth("u%40", "p%40"), "", "http://h/db/", "u%40", "p%40"},
@@ -70,9 +72,10 @@ func TestCredentialIsFoundAndRemoved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if e.URL != c.wantURL || e.User != c.user || string(e.Password) != c.passwd || !e.HasUser {
+			want := credential.Auth{Kind: credential.Basic, User: c.user, Password: credential.Text(c.passwd)}
+			if e.URL != c.wantURL || e.Auth != want {
 				t.Errorf("URL %s, user %q, password %q; want %s, %q, %q",
-					e.URL, e.User, string(e.Password), c.wantURL, c.user, c.passwd)
+					e.URL, e.Auth.User, string(e.Auth.Password.Text), c.wantURL, c.user, c.passwd)
 			}
 			if len(e.Headers) > 0 && !slices.Equal(e.Headers, []Header{{"X", "y"}}) {
 				t.Errorf("headers %v still have a credential", e.HTTPHeader())
@@ -87,12 +90,12 @@ func TestWhatIsNoCredentialIsDropped(t *testing.T) {
 		"user without password":    "http://secretjunk@h/db",
 		"header of junk":           object{"url": "http://h/db", "headers": object{"Authorization": "Basic !!"}},
 		"header without colon":     object{"url": "http://h/db", "headers": object{"Authorization": "Basic dXNlcg=="}},
-		"auth of another plugin":   object{"url": "http://h/db", "auth": object{"iam": object{"key": "x"}}},
+		"auth of another plugin":   object{"url": "http://h/db", "auth": object{"saml": object{"key": "x"}}},
 		"header without a padding": object{"url": "http://h/db", "headers": object{"Authorization": "Basic dTpwcA"}},
 	} {
 		e, err := source(t, v)
-		if err != nil || e.HasUser || e.User != "" || e.Password != "" || len(e.Headers) != 0 || e.URL != "http://h/db/" {
-			t.Errorf("%s: %#v, user %q, headers %v, %v", name, e, e.User, e.Headers, err)
+		if err != nil || e.Auth != (credential.Auth{}) || len(e.Headers) != 0 || e.URL != "http://h/db/" {
+			t.Errorf("%s: %#v, user %q, headers %v, %v", name, e, e.Auth.User, e.Headers, err)
 		}
 	}
 }
@@ -125,14 +128,15 @@ func TestURLThatCannotBeReachedIsRefused(t *testing.T) {
 // No way of printing a spec shows a secret (invariant 9).
 func TestSecretsAreNotPrinted(t *testing.T) {
 	s, err := ParseSpec([]byte(`{"source":{"url":"http://u:hunter2@h/db","headers":{"Authorization":"Bearer hunter2"}},
-		"target":{"url":"http://h","auth":{"basic":{"username":"u","password":"hunter2"}}},"proxy":"http://u:hunter2@p"}`))
+		"targets":[{"url":"http://h","auth":{"basic":{"username":"u","password":"hunter2"}},"proxy":"http://u:hunter2@p"},
+		{"url":"https://i","auth":{"bearer":{"token":"hunter2"}},"tls":{"cert":"c","key":"hunter2"}},{"url":"https://j","auth":{"iam":{"api_key":"hunter2"}}}],"proxy":"http://u:hunter2@p"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x",
-		"endpoint", s.Source, "headers", s.Source.Headers, "password", s.Source.Password, "spec", s)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "endpoint", s.Targets[0], "spec", s)
+		"endpoint", s.Source, "headers", s.Source.Headers, "auth", s.Source.Auth, "tls", s.Source.TLS, "spec", s)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "endpoint", s.Targets[0], "others", s.Targets, "spec", s)
 	marshalled, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)

@@ -109,6 +109,10 @@ func (d *draft) proxy(field string) (Secret, error) {
 	if !ok {
 		return "", nil
 	}
+	return proxyURL(field, v)
+}
+
+func proxyURL(field string, v jsontext.Value) (Secret, error) {
 	raw, err := asString(v)
 	if err != nil {
 		return "", refuse(field, "Invalid proxy url")
@@ -192,10 +196,12 @@ func (d *draft) targetList(p Parser, v jsontext.Value) error {
 	return nil
 }
 
-// placed adds what the document says of a whole side; an endpoint's own site
-// counts more.
+// placed adds what the document says of a whole side; an endpoint's own site and proxy
+// count more.
 func (d *draft) placed(e Endpoint, proxy Secret, site string) Endpoint {
-	e.Proxy = proxy
+	if e.Proxy == "" {
+		e.Proxy = proxy
+	}
 	if e.Site == "" {
 		e.Site = site
 	}

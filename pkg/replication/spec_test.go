@@ -180,7 +180,7 @@ func TestEndpointErrors(t *testing.T) {
 		{`{"source":{"url":"http://s","headers":{"a":"b\r\nc: d"}},"target":"http://t"}`, "source.headers.a", "parameter `source.headers` has a header that cannot be sent"},
 		{`{"source":{"url":"http://s","auth":1},"target":"http://t"}`, "source.auth", "parameter `source.auth` must be a JSON object"},
 		{`{"source":{"url":"http://s","auth":{"basic":{"username":"u","password":null}}},"target":"http://t"}`, "source.auth.basic",
-			"parameter `source.auth.basic` must be an object with the strings `username` and `password`"},
+			"parameter `source.auth.basic` must be an object with the string `username` and one of `password`, `password_file` and `password_env`"},
 	} {
 		_, err := ParseSpec([]byte(c.doc))
 		var f *FieldError
@@ -232,14 +232,14 @@ func TestCancelByIDNeedsNoEndpoints(t *testing.T) {
 
 func TestLocalNamesAreResolvedWhereAllowed(t *testing.T) {
 	p := Parser{Defaults: DefaultTuning(), Local: func(name string) (string, []Header) {
-		return "http://couch:5984/" + name, []Header{{"Authorization", Secret(basicAuth("u", "p"))}, {"x", "caller"}}
+		return "http://couch:5984/" + name, []Header{{"Authorization", Secret(basicHeader("u", "p"))}, {"x", "caller"}}
 	}}
 	s, err := p.Parse([]byte(`{"source":"db","target":{"url":"other","headers":{"x":"own"}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Source.URL != "http://couch:5984/db/" || s.Source.User != "u" || s.Targets[0].HTTPHeader().Get("x") != "own" {
-		t.Errorf("source %v of %q, target headers %v", s.Source, s.Source.User, s.Targets[0].HTTPHeader())
+	if s.Source.URL != "http://couch:5984/db/" || s.Source.Auth.User != "u" || s.Targets[0].HTTPHeader().Get("x") != "own" {
+		t.Errorf("source %v of %q, target headers %v", s.Source, s.Source.Auth.User, s.Targets[0].HTTPHeader())
 	}
 	if _, err := p.Parse([]byte(`{"source":"ftp://x/db","target":"db"}`)); err == nil {
 		t.Error("another scheme was taken for a name")

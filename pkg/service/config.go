@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/credential"
 )
 
 // DefaultSite is the site of a program that is told none.
@@ -42,6 +44,16 @@ type Config struct {
 	// SealKey encrypts the site's credentials in the broker: 32 bytes in base64
 	// (MILLRACE_SEAL_KEY; there is no flag, because flags can be seen by all users).
 	SealKey string
+	// SecretFiles and SecretEnv are what jobs may refer to for credentials and certificates: absolute
+	// directories (--secret-files, MILLRACE_SECRET_FILES) and prefixes of variables (--secret-env,
+	// MILLRACE_SECRET_ENV), each HOST=... for that host only, separated by commas. SecretNetrc is the
+	// file for jobs that want a netrc file (--secret-netrc, MILLRACE_SECRET_NETRC). By default jobs may
+	// refer to nothing: who may submit one could have the file sent to a server of theirs.
+	SecretFiles, SecretEnv []string
+	SecretNetrc            string
+	// AnySecret lets jobs refer to all that the program can read: for a program whose only jobs are
+	// its user's own.
+	AnySecret bool
 	// LogFormat is "text" or "json" (--log-format), LogLevel "debug", "info",
 	// "warn" or "error" (--log-level).
 	LogFormat, LogLevel string
@@ -51,14 +63,17 @@ type Config struct {
 // defaults for the rest.
 func FromEnvironment() Config {
 	return Config{
-		NATS:      os.Getenv("MILLRACE_NATS"),
-		CredsFile: os.Getenv("MILLRACE_NATS_CREDS"),
-		CAFile:    os.Getenv("MILLRACE_NATS_CA"),
-		CertFile:  os.Getenv("MILLRACE_NATS_CERT"),
-		KeyFile:   os.Getenv("MILLRACE_NATS_KEY"),
-		Namespace: cmp.Or(os.Getenv("MILLRACE_NAMESPACE"), "millrace"),
-		Site:      cmp.Or(os.Getenv("MILLRACE_SITE"), DefaultSite),
-		SealKey:   os.Getenv("MILLRACE_SEAL_KEY"),
+		NATS:        os.Getenv("MILLRACE_NATS"),
+		CredsFile:   os.Getenv("MILLRACE_NATS_CREDS"),
+		CAFile:      os.Getenv("MILLRACE_NATS_CA"),
+		CertFile:    os.Getenv("MILLRACE_NATS_CERT"),
+		KeyFile:     os.Getenv("MILLRACE_NATS_KEY"),
+		Namespace:   cmp.Or(os.Getenv("MILLRACE_NAMESPACE"), "millrace"),
+		Site:        cmp.Or(os.Getenv("MILLRACE_SITE"), DefaultSite),
+		SealKey:     os.Getenv("MILLRACE_SEAL_KEY"),
+		SecretFiles: list("MILLRACE_SECRET_FILES"), SecretEnv: list("MILLRACE_SECRET_ENV"),
+		SecretNetrc: os.Getenv("MILLRACE_SECRET_NETRC"),
+
 		LogFormat: cmp.Or(os.Getenv("MILLRACE_LOG_FORMAT"), "text"),
 		LogLevel:  cmp.Or(os.Getenv("MILLRACE_LOG_LEVEL"), "info"),
 	}
@@ -75,7 +90,41 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Namespace, "namespace", c.Namespace, "prefix of all streams, subjects and buckets ($MILLRACE_NAMESPACE)")
 	f.IntVar(&c.Replicas, "replicas", c.Replicas, "replicas of streams and buckets, for a NATS cluster (default: leave them; 1 for new ones)")
 	f.StringVar(&c.Site, "site", c.Site, "site that this program works at ($MILLRACE_SITE)")
+	f.StringSliceVar(&c.SecretFiles, "secret-files", c.SecretFiles, "directory, or HOST=directory, with credentials that jobs may refer to ($MILLRACE_SECRET_FILES)")
+	f.StringSliceVar(&c.SecretEnv, "secret-env", c.SecretEnv, "prefix, or HOST=prefix, of variables with such credentials ($MILLRACE_SECRET_ENV)")
+	f.StringVar(&c.SecretNetrc, "secret-netrc", c.SecretNetrc, "netrc file for jobs that ask for one ($MILLRACE_SECRET_NETRC)")
 	c.LogFlags(f)
+}
+
+// list is a variable's items, which are separated by commas.
+func list(name string) []string {
+	if os.Getenv(name) == "" {
+		return nil
+	}
+	return strings.Split(os.Getenv(name), ",")
+}
+
+// Secrets are the rules for what jobs refer to.
+func (c *Config) Secrets() (credential.Rules, error) {
+	r := credential.Rules{Any: c.AnySecret, Netrc: c.SecretNetrc}
+	for _, text := range c.SecretFiles {
+		rule, err := credential.ParseRule(text)
+		if err == nil && !credential.CleanFile(rule.Below) {
+			err = fmt.Errorf("expected an absolute path, got %q", rule.Below)
+		}
+		if err != nil {
+			return r, fmt.Errorf("--secret-files: %w", err)
+		}
+		r.Files = append(r.Files, rule)
+	}
+	for _, text := range c.SecretEnv {
+		rule, err := credential.ParseRule(text)
+		if err != nil {
+			return r, fmt.Errorf("--secret-env: %w", err)
+		}
+		r.Env = append(r.Env, rule)
+	}
+	return r, nil
 }
 
 // LogFlags adds the flags for logging alone.
@@ -107,5 +156,6 @@ func (c *Config) Check() error {
 	case (c.CertFile == "") != (c.KeyFile == ""):
 		return errors.New("--nats-cert and --nats-key: expected both or neither")
 	}
-	return nil
+	_, err := c.Secrets()
+	return err
 }

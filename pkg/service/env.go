@@ -58,6 +58,10 @@ func Open(ctx context.Context, c Config, program string, embedded *broker.Embedd
 	if err != nil {
 		return nil, fmt.Errorf("MILLRACE_SEAL_KEY: %w", err)
 	}
+	secrets, err := c.Secrets()
+	if err != nil {
+		return nil, err
+	}
 	t, err := telemetry.Start(ctx, telemetry.Options{Service: program, Version: Version(), Logger: log})
 	if err != nil {
 		return nil, err
@@ -81,7 +85,7 @@ func Open(ctx context.Context, c Config, program string, embedded *broker.Embedd
 		Holder: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), nuid.Next()),
 		bucket: func(site string) *endpoint.Store { return endpoint.NewStore(bucket, site, sealer) },
 	}
-	e.Pool = endpoint.NewPool(e.bucket(c.Site), couch.Options{
+	e.Pool = endpoint.NewPool(e.bucket(c.Site), secrets, couch.Options{
 		UserAgent: "Millrace/" + Version(), Transport: t.Transport, Repeating: telemetry.WithRetry,
 	})
 	return e, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/credential"
 	"millrace/pkg/replication"
 	"millrace/pkg/service"
 	"millrace/services/millrace/node"
@@ -177,8 +179,11 @@ func oneJob(spec *replication.Spec) (replication.Job, error) {
 // node says what the pipeline runs on: a broker of its own per replication, so that
 // two of them run side by side.
 func (r *replicateFlags) node(dir string, spec replication.Job, log *slog.Logger) node.Options {
+	config := r.config
+	// Of a broker of its own, the only jobs are those of whoever runs the command.
+	config.AnySecret, config.SecretNetrc = config.NATS == "", cmp.Or(config.SecretNetrc, r.netrc, credential.NetrcFile())
 	return node.Options{
-		Config:  r.config,
+		Config:  config,
 		DataDir: filepath.Join(dir, "replicate", replicator.PairID(spec)),
 		PerJob:  spec.WorkerProcesses,
 		UUID:    r.uuid, UUIDFile: filepath.Join(dir, "uuid"),

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
-	"millrace/pkg/couch"
 	"millrace/pkg/endpoint"
 	"millrace/pkg/millpond"
 	"millrace/pkg/service"
@@ -26,7 +25,7 @@ const feedID = "thefeed"
 // open makes a live feed of the source for one job.
 func open(t *testing.T, p *pipelinetest.Pipeline, source *databasetest.Database, change func(*millracev1.Feed)) *millracev1.Feed {
 	t.Helper()
-	ref, err := p.Env().Endpoints(service.DefaultSite).Put(t.Context(), endpoint.Endpoint{Endpoint: couch.Endpoint{URL: source.URL}})
+	ref, err := p.Env().Endpoints(service.DefaultSite).Put(t.Context(), endpoint.Endpoint{URL: source.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

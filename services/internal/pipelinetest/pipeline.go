@@ -64,6 +64,8 @@ type Options struct {
 	Services []string
 	// SealKey encrypts credentials in the broker.
 	SealKey string
+	// AnySecret lets jobs refer to the test's files.
+	AnySecret bool
 	// FailPermanent and Backoff are the replicator's. Backoff is by default a few
 	// milliseconds.
 	FailPermanent bool
@@ -99,7 +101,7 @@ func Start(t *testing.T, o Options) *Pipeline {
 		o.LeaseTTL = 3 * time.Second
 	}
 	p := &Pipeline{t: t, options: o, log: logger(o.Log)}
-	p.config = service.Config{Namespace: "millrace", Site: service.DefaultSite, SealKey: o.SealKey, Replicas: 1}
+	p.config = service.Config{Namespace: "millrace", Site: service.DefaultSite, SealKey: o.SealKey, AnySecret: o.AnySecret, Replicas: 1}
 	var err error
 	p.embedded, err = broker.StartEmbedded(p.Context(), broker.EmbeddedOptions{DataDir: t.TempDir(), Logger: p.log})
 	if err != nil {

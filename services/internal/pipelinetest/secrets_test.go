@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,12 +27,19 @@ const (
 	password = "p@ss/w:rd%hush"
 	wrong    = "wr@ng/hush"
 	token    = "hush-token-0815"
+	jwt      = "hush-bearer.4711.token"
+	apiKey   = "hush-api-key-4711"
+	// iamToken is what the API key is exchanged for.
+	iamToken = "hush-iam-token-4711"
+	proxied  = "hush@proxy/pass"
+	pemKey   = "-----BEGIN PRIVATE KEY-----\nhushhushhush\n-----END PRIVATE KEY-----"
+	inFile   = "hush-in-a-file-0815"
 )
 
 // forms are the ways in which a secret could be written down.
 func forms() [][]byte {
 	var all [][]byte
-	for _, secret := range []string{password, wrong, token} {
+	for _, secret := range []string{password, wrong, token, jwt, apiKey, iamToken, proxied, pemKey, "hushhushhush", inFile} {
 		for _, form := range []string{
 			secret, url.QueryEscape(secret), url.PathEscape(secret), url.UserPassword("joe", secret).String(),
 			base64.StdEncoding.EncodeToString([]byte("joe:" + secret)), base64.StdEncoding.EncodeToString([]byte(secret)),
@@ -107,6 +118,67 @@ func TestSecretsStaySecret(t *testing.T) {
 			if !bytes.Contains(log.Bytes(), []byte("run begins")) {
 				t.Error("nothing was logged: the test proves nothing")
 			}
+		})
+	}
+}
+
+// Each way to log in and to connect has secrets of its own; whether it works or is refused, none of
+// them is written down (invariant 9).
+func TestSecretsOfEveryWayToLogInStaySecret(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]string{"with a key": base64.StdEncoding.EncodeToString(make([]byte, 32)), "without a key": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source, target := databasetest.New(t, millpond.Options{}), databasetest.New(t, millpond.Options{})
+			source.Fill(t, 0, 3)
+			exchange := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.FormValue("apikey") != apiKey {
+					http.Error(w, `{"errorCode":"BXNIM0415E","errorMessage":"no such key"}`, http.StatusBadRequest)
+					return
+				}
+				fmt.Fprintf(w, `{"access_token":%q,"expires_in":3600}`, iamToken) //nolint:errcheck // to a test
+			}))
+			t.Cleanup(exchange.Close)
+			closed := httptest.NewServer(nil)
+			closed.Close()
+			file := filepath.Join(t.TempDir(), "secret")
+			if err := os.WriteFile(file, []byte(inFile), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			log := &written{}
+			p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.All(), SealKey: key, Log: log, AnySecret: true})
+			proxy := func(at string) string {
+				u, err := url.Parse(at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				u.User = url.UserPassword("joe", proxied)
+				return u.String()
+			}
+			for member, works := range map[string]bool{
+				fmt.Sprintf(`"auth":{"bearer":{"token":%q}}`, jwt):                                              true,
+				fmt.Sprintf(`"auth":{"bearer":{"token_file":%q}}`, file):                                        true,
+				fmt.Sprintf(`"auth":{"iam":{"api_key":%q,"token_url":%q}}`, apiKey, exchange.URL):               true,
+				fmt.Sprintf(`"auth":{"iam":{"api_key":%q,"token_url":%q}}`, apiKey+"x", exchange.URL):           false,
+				fmt.Sprintf(`"auth":{"iam":{"api_key":%q,"token_url":%q}}`, apiKey, closed.URL):                 false,
+				fmt.Sprintf(`"proxy":%q`, proxy(closed.URL)):                                                    false,
+				fmt.Sprintf(`"proxy":%q`, proxy(strings.Replace(closed.URL, "http", "socks5", 1))):              false,
+				fmt.Sprintf(`"proxy":%q`, proxy(exchange.URL)):                                                  false,
+				fmt.Sprintf(`"tls":{"cert":"c","key":%q}`, pemKey):                                              false,
+				fmt.Sprintf(`"tls":{"ca_file":%q}`, file):                                                       false,
+				fmt.Sprintf(`"auth":{"basic":{"username":"joe","password_file":%q}},"headers":{"a":"b"}`, file): false,
+			} {
+				job := p.SubmitDocument([]byte(fmt.Sprintf(`{"source":{"url":%q,%s},"target":%q,"retries_per_request":0}`, source.URL, member, target.URL)))
+				if works {
+					p.Finish(job.Id)
+				} else {
+					job = p.AwaitJob(job.Id, "crashes", func(j *millracev1.Job) bool { return j.State == string(replication.Crashing) })
+				}
+				check(t, "job", []byte(prototext.Format(p.Job(job.Id))))
+				p.Cancel(job.Id)
+			}
+			scan(t, p, key == "")
+			check(t, "log", log.Bytes())
 		})
 	}
 }

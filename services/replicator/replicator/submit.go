@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
-	"millrace/pkg/couch"
 	"millrace/pkg/directory"
 	"millrace/pkg/endpoint"
 	"millrace/pkg/replication"
@@ -51,10 +51,10 @@ func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev
 	if err != nil {
 		return nil, err
 	}
-	if job.Source, err = r.store(ctx, job.SourceSite, spec.Source, spec.Tuning); err != nil {
+	if job.Source, err = r.store(ctx, job.SourceSite, spec.Source, spec.Spec); err != nil {
 		return nil, err
 	}
-	if job.Target, err = r.store(ctx, job.TargetSite, spec.Target, spec.Tuning); err != nil {
+	if job.Target, err = r.store(ctx, job.TargetSite, spec.Target, spec.Spec); err != nil {
 		return nil, err
 	}
 	for {
@@ -99,10 +99,6 @@ func (r *Registry) describe(spec replication.Job) (*millracev1.Job, error) {
 		return nil, &UnsupportedError{"selector"}
 	case spec.SkipDeletes:
 		return nil, &UnsupportedError{"skip_deletes"}
-	case spec.Source.Proxy != "":
-		return nil, &UnsupportedError{"source_proxy"}
-	case spec.Target.Proxy != "":
-		return nil, &UnsupportedError{"target_proxy"}
 	}
 	id, err := spec.ID(r.uuid, "")
 	if err != nil {
@@ -128,8 +124,19 @@ func (r *Registry) describe(spec replication.Job) (*millracev1.Job, error) {
 			UseCheckpoints: spec.UseCheckpoints, CheckpointIntervalMs: uint32(spec.CheckpointInterval.Milliseconds()),
 			WorkerProcesses: uint32(spec.WorkerProcesses),
 		},
-		State: string(state), StartTime: now, LastUpdated: now, Notes: withoutEffect(spec.Ignored),
+		State: string(state), StartTime: now, LastUpdated: now, Notes: append(withoutEffect(spec.Ignored), unverified(spec)...),
 	}, nil
+}
+
+// unverified tells operators of a database that may be anybody's.
+func unverified(spec replication.Job) (notes []string) {
+	for side, e := range map[string]replication.Endpoint{"source": spec.Source, "target": spec.Target} {
+		if e.TLS.InsecureSkipVerify {
+			notes = append(notes, fmt.Sprintf("the certificate of the %s is not verified: whoever sits between can read the credentials and change the documents", side))
+		}
+	}
+	slices.Sort(notes)
+	return notes
 }
 
 // withoutEffect tells operators of options that they may rely on.
@@ -166,13 +173,8 @@ func createParams(v url.Values) ([]byte, error) {
 }
 
 // store keeps an endpoint where the services of its site find it.
-func (r *Registry) store(ctx context.Context, site string, e replication.Endpoint, t replication.Tuning) (*millracev1.EndpointRef, error) {
-	return r.endpoints(site).Put(ctx, endpoint.Endpoint{
-		Endpoint: couch.Endpoint{
-			URL: e.URL, Username: e.User, Password: string(e.Password), Headers: e.HTTPHeader(),
-		},
-		ConnectionTimeout: t.ConnectionTimeout, HTTPConnections: t.HTTPConnections, RetriesPerRequest: t.RetriesPerRequest,
-	})
+func (r *Registry) store(ctx context.Context, site string, e replication.Endpoint, spec *replication.Spec) (*millracev1.EndpointRef, error) {
+	return r.endpoints(site).Put(ctx, endpoint.Of(e, spec))
 }
 
 // PairID names what a replication's base id is made of but for the server's uuid: the
