@@ -105,7 +105,7 @@ func splitEndpoint(field string, v jsontext.Value) (rawEndpoint, error) {
 	case '"':
 		u, err := asString(v)
 		if err != nil {
-			return rawEndpoint{}, err
+			return rawEndpoint{}, invalidURL(field, "endpoint")
 		}
 		return rawEndpoint{field: field, url: u}, nil
 	case '{':

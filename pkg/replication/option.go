@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"math/big"
 	"net/url"
 	"strings"
 
@@ -137,17 +138,29 @@ func (d *draft) filterName(v jsontext.Value) error {
 // since takes what a server may have given out as a sequence. CouchDB takes
 // anything, and then asks the source for changes since {}.
 func (d *draft) since(v jsontext.Value) error {
-	switch v.Kind() {
-	case 'n':
+	if v.Kind() == 'n' { // null means absent
 		return nil
-	case '"', '0', '[':
-		d.SinceSeq = v
-		_, err := ejson.Parse(v)
-		if err == nil {
-			return nil
-		}
 	}
-	return mustBe("since_seq", "a sequence: a string, an integer or an array")
+	parsed, err := ejson.Parse(v)
+	if err != nil || !isSeq(parsed) {
+		return mustBe("since_seq", "a sequence: a string, an integer or an array")
+	}
+	d.SinceSeq = v
+	return nil
+}
+
+// isSeq tells what is given out as a sequence: strings, numbers by servers of old and
+// PouchDB, and [number, string] by BigCouch.
+func isSeq(v any) bool {
+	switch t := v.(type) {
+	case string:
+		return t != ""
+	case *big.Int:
+		return t.Sign() >= 0
+	case ejson.Array:
+		return len(t) > 0
+	}
+	return false
 }
 
 func (d *draft) ignore(name string, v jsontext.Value) error {

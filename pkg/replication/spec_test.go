@@ -285,24 +285,3 @@ func TestStatsAddAndMaxGoByCounter(t *testing.T) {
 		t.Errorf("Max = %+v", got)
 	}
 }
-
-func FuzzParseSpec(f *testing.F) {
-	f.Add([]byte(`{"source":"http://u:p@s/a","target":{"url":"http://t","headers":{"a":"b"}},"selector":{"a":{"$not":{"b":1}}}}`))
-	f.Add([]byte(`{"source":"http://[::1]:1?","targets":["https://t"],"doc_ids":["%41+"],"since_seq":[1,"x"]}`))
-	f.Add([]byte(`{"source":"http://s","target":"http://t","filter":"_view","query_params":{"view":"a/b"}}`))
-	f.Fuzz(func(t *testing.T, doc []byte) {
-		s, err := ParseSpec(doc)
-		if err != nil {
-			return
-		}
-		for _, j := range s.Jobs() {
-			id, err := j.ID("uuid", "code")
-			if err != nil {
-				t.Fatalf("%s was accepted and has no id: %v", doc, err)
-			}
-			if ParseID(id.String()) != id {
-				t.Fatalf("id %s is not read as it is written", id)
-			}
-		}
-	})
-}

@@ -185,7 +185,7 @@ func (r *replicateFlags) node(dir string, spec replication.Job, log *slog.Logger
 	return node.Options{
 		Config:  config,
 		DataDir: filepath.Join(dir, "replicate", replicator.PairID(spec)),
-		PerJob:  spec.WorkerProcesses,
+		PerJob:  min(spec.WorkerProcesses, replicator.MaxWorkers),
 		UUID:    r.uuid, UUIDFile: filepath.Join(dir, "uuid"),
 		Log: log,
 		Replicator: replicator.Options{

@@ -113,18 +113,16 @@ func (r *Registry) describe(spec replication.Job) (*millracev1.Job, error) {
 		state = replication.Paused
 	}
 	now := time.Now().UnixNano()
+	tuning, notes := tuningOf(spec.Tuning)
 	return &millracev1.Job{
 		Id: broker.Token(id.String()), ReplicationId: id.String(),
 		SourceUrl: spec.Source.URL, TargetUrl: spec.Target.URL,
 		SourceSite: siteOf(spec.Source), TargetSite: siteOf(spec.Target),
 		Continuous: spec.Continuous, Filter: filterOf(spec), WinningRevsOnly: spec.WinningRevsOnly,
 		SinceSeq: spec.SinceSeq, CreateTarget: spec.CreateTarget, CreateTargetParams: params,
-		Tuning: &millracev1.Tuning{
-			BatchRows: uint32(spec.WorkerBatchSize), UseBulkGet: spec.UseBulkGet,
-			UseCheckpoints: spec.UseCheckpoints, CheckpointIntervalMs: uint32(spec.CheckpointInterval.Milliseconds()),
-			WorkerProcesses: uint32(spec.WorkerProcesses),
-		},
-		State: string(state), StartTime: now, LastUpdated: now, Notes: append(withoutEffect(spec.Ignored), unverified(spec)...),
+		Tuning: tuning,
+		State:  string(state), StartTime: now, LastUpdated: now,
+		Notes: slices.Concat(notes, withoutEffect(spec.Ignored), unverified(spec)),
 	}, nil
 }
 
@@ -136,14 +134,6 @@ func unverified(spec replication.Job) (notes []string) {
 		}
 	}
 	slices.Sort(notes)
-	return notes
-}
-
-// withoutEffect tells operators of options that they may rely on.
-func withoutEffect(options []string) (notes []string) {
-	for _, option := range options {
-		notes = append(notes, fmt.Sprintf("the option `%s` has no effect here", option))
-	}
 	return notes
 }
 
