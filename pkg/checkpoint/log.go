@@ -41,6 +41,9 @@ type Log struct {
 	DocIDs *DocIDs
 	// History has the sessions, newest first.
 	History []Entry
+	// SourceInstance is the instance_start_time of the source that the document is about. It is
+	// ours, and only in documents at targets whose source takes none; empty otherwise.
+	SourceInstance string
 	// Unknown has the members that are not CouchDB's, or not of the type that
 	// CouchDB gives them, in the order they came in. They are written as read.
 	Unknown []ejson.Member
@@ -51,6 +54,15 @@ type Log struct {
 type DocIDs struct {
 	StartTime, EndTime                      string // RFC 1123, GMT
 	DocsRead, DocsWritten, DocWriteFailures int64
+}
+
+const sourceInstance = "source_instance_start_time"
+
+// StandsForSource reports whether a target's document is also what the source would have, if it
+// took one: the source, whose instance_start_time is given, is the one that it is about.
+// A database that is made again within a second is taken for the old one.
+func (l *Log) StandsForSource(instance string) bool {
+	return l.SourceInstance != "" && l.SourceInstance == instance && instance != "0"
 }
 
 // Parse reads a checkpoint document. Documents of other replicators are
@@ -107,6 +119,8 @@ func (l *Log) take(m ejson.Member) bool {
 		return into(m.Value, &l.Version)
 	case "history":
 		return l.takeHistory(m.Value)
+	case sourceInstance:
+		return into(m.Value, &l.SourceInstance)
 	}
 	return false
 }
@@ -168,6 +182,9 @@ func (l *Log) body() []field {
 	}
 	if l.History != nil {
 		fields = append(fields, field{"history", l.History})
+	}
+	if l.SourceInstance != "" {
+		fields = append(fields, field{sourceInstance, l.SourceInstance})
 	}
 	for _, m := range l.Unknown {
 		fields = append(fields, field{m.Name, m.Value})

@@ -231,3 +231,18 @@ func FuzzParse(f *testing.F) {
 		Compare(l, again)
 	})
 }
+
+func TestTargetsDocumentStandsForASourceThatIsTheSame(t *testing.T) {
+	l := Session{ID: "one", Started: started}.Next(nil, []byte(`"5-x"`), counts, started)
+	l.SourceInstance = "1700000000"
+	read := parse(t, []byte(marshal(t, l)))
+	for instance, want := range map[string]bool{"1700000000": true, "1700000001": false, "0": false, "": false} {
+		if got := read.StandsForSource(instance); got != want {
+			t.Errorf("for %q: %t", instance, got)
+		}
+	}
+	read.SourceInstance = "0" // of a server that does not say
+	if read.StandsForSource("0") || parse(t, []byte(couchDB)).StandsForSource("") {
+		t.Error("a document that names no source stands for one")
+	}
+}

@@ -193,7 +193,8 @@ func pending(ctx context.Context, db *couch.DB, since []byte) (*millracev1.Datab
 // refusal puts an error into CouchDB's words for a replication that cannot start.
 func refusal(db *couch.DB, err error) *millracev1.DatabaseReply {
 	r := &millracev1.DatabaseReply{
-		Error: "error", Reason: err.Error(), Permanent: couch.Classify(err) == couch.Permanent,
+		// The one document that is written here is the checkpoint: nothing else can be to blame.
+		Error: "error", Reason: err.Error(), Permanent: couch.Classify(err) != couch.Transient,
 	}
 	var answer *couch.HTTPError
 	var own *Error

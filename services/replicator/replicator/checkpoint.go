@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/checkpoint"
 	"millrace/pkg/control"
 	"millrace/pkg/watermark"
 	millracev1 "millrace/proto/millrace/v1"
@@ -100,6 +101,12 @@ func (r *run) writeBoth(ctx context.Context, log []byte) error {
 			r.note(ctx, readOnlyNote)
 		}
 	}
+	if p.ReadOnlySource {
+		var err error
+		if log, err = standIn(log, p.SourceInstance); err != nil {
+			return err
+		}
+	}
 	reply, err := r.put(ctx, control.Target, log, p.TargetInstance, p.TargetSession)
 	if err != nil {
 		return err
@@ -112,6 +119,17 @@ func (r *run) writeBoth(ctx context.Context, log []byte) error {
 	}
 	p.TargetSession = p.SessionId
 	return nil
+}
+
+// standIn is a checkpoint document that can stand for the source's, if its instance_start_time
+// is still this one when the document is read again.
+func standIn(log []byte, instance string) ([]byte, error) {
+	l, err := checkpoint.Parse(log)
+	if err != nil {
+		return nil, err
+	}
+	l.SourceInstance = instance
+	return l.MarshalJSON()
 }
 
 func (r *run) put(ctx context.Context, side control.Side, log []byte, instance, session string) (*millracev1.DatabaseReply, error) {

@@ -199,6 +199,30 @@ func TestReadOnlySourceIsNotedAndTheNextRunResumes(t *testing.T) {
 	}
 }
 
+// With the broker's disk its copy of the source's checkpoint is gone: the target's document says
+// of which source it is, and stands for it.
+func TestReadOnlySourceIsResumedFromTheTargetWhenTheBrokerHasForgotten(t *testing.T) {
+	t.Parallel()
+	source, target := databases(t)
+	source.Fill(t, 0, 30)
+	source.Server.Inject(millpond.Fault{Match: local(http.MethodPut), Status: 403, Body: `{"error":"forbidden","reason":"read only"}`})
+	run := func() *millracev1.Job {
+		p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.All()}) // on a disk of its own
+		return p.Finish(p.Submit(source, target, "").Id)
+	}
+	run()
+	source.Fill(t, 30, 5)
+	if c := run().Totals; c.MissingChecked != 35 || c.DocsWritten != 35 {
+		t.Errorf("counted %v: the run did not resume", c)
+	}
+	databasetest.SameLeaves(t, source, target)
+	source.Recreate(t)
+	source.Fill(t, 100, 20)
+	if c := run().Totals; c.MissingChecked != 20 || c.DocsWritten != 20 {
+		t.Errorf("counted %v: the new source was not read from its beginning", c)
+	}
+}
+
 // The broker's copy of a checkpoint is about the database of that time.
 func TestReadOnlySourceThatWasReplacedIsReadFromItsBeginning(t *testing.T) {
 	t.Parallel()

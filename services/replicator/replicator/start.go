@@ -75,6 +75,9 @@ func (r *run) findCheckpoint(ctx context.Context, p *millracev1.Progress) error 
 	} else if source, err = r.ownLog(ctx, p.SourceInstance); err != nil {
 		return err
 	}
+	if source == nil && target != nil && target.StandsForSource(p.SourceInstance) {
+		source = target // the broker has lost its copy
+	}
 	if target != nil {
 		p.TargetSession = target.SessionID
 	}
