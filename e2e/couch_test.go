@@ -19,14 +19,24 @@ import (
 // it is nil. It returns the status.
 func ask(t *testing.T, method, address, body string, v any) int {
 	t.Helper()
+	contentType := ""
+	if body != "" {
+		contentType = "application/json"
+	}
+	return send(t, method, address, contentType, body, v)
+}
+
+// send is ask for a body of any type.
+func send(t *testing.T, method, address, contentType, body string, v any) int {
+	t.Helper()
 	// Databases are deleted when the test's own context is over.
 	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, address, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Close = true
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -211,17 +211,6 @@ func TestWhatIsWrongOrNotSupportedIsRefusedByName(t *testing.T) {
 	}
 }
 
-// document writes a replication document with these fields beside the databases, and
-// returns its file.
-func (s scenario) document(fields string) string {
-	s.Helper()
-	file := filepath.Join(s.TempDir(), "replication.json")
-	if err := os.WriteFile(file, fmt.Appendf(nil, `{"source":%q,"target":%q,%s}`, s.source, s.target, fields), 0o600); err != nil {
-		s.Fatal(err)
-	}
-	return file
-}
-
 func TestDatabaseNamesMayBeAwkward(t *testing.T) {
 	eachPair(t, func(s scenario) {
 		for i, name := range []string{"/a+b/$(c)-_d", "/+", "$1(2)/3-4_5"} {

@@ -32,6 +32,8 @@ type Options struct {
 	AnyEncoding bool
 	// AnyRevpos: an attachment may have another revpos.
 	AnyRevpos bool
+	// Forgotten: one side may remember fewer ancestors than the other (_revs_limit).
+	Forgotten bool
 	// Wanted says which documents of the first database are expected in the second,
 	// which must have no others. Default: all.
 	Wanted func(id string) bool
