@@ -109,7 +109,9 @@ func TestUnverifiedServerIsSaid(t *testing.T) {
 		t.Errorf("notes %q", job.Notes)
 	}
 	databasetest.SameLeaves(t, source, target)
-	p.AwaitJob(verified.Id, "crashes", func(j *millracev1.Job) bool { return strings.Contains(j.Reason, "certificate signed by unknown authority") })
+	p.AwaitJob(verified.Id, "crashes", func(j *millracev1.Job) bool {
+		return strings.Contains(j.Reason, "certificate signed by unknown authority")
+	})
 }
 
 // Jobs say with which patience they talk to the same database; neither changes the other's.
