@@ -65,6 +65,12 @@ type rawEndpoint struct {
 	proxy   Secret
 }
 
+// ParseEndpoint reads an endpoint as a replication document has it; field is what errors, which are
+// *[FieldError], call it.
+func ParseEndpoint(field string, v []byte) (Endpoint, error) {
+	return Parser{}.parseEndpoint(field, jsontext.Value(v))
+}
+
 // parseEndpoint reads a database given as a string or as an object.
 func (p Parser) parseEndpoint(field string, v jsontext.Value) (Endpoint, error) {
 	raw, err := splitEndpoint(field, v)

@@ -1,16 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
-	"path/filepath"
-
-	"github.com/jdx/go-netrc"
 
 	"millrace/pkg/couch"
+	"millrace/pkg/credential"
 )
 
 // resolveEndpoint reads a URL of the command line and finds the credentials for it: in
@@ -65,67 +64,22 @@ func environmentLogin(role string) (login, bool) {
 }
 
 // netrcLogins are the file's entries for the endpoint's host, and behind them its default.
-func netrcLogins(ep couch.Endpoint, path string) ([]login, error) {
+func netrcLogins(ep couch.Endpoint, path string) (logins []login, err error) {
 	u, err := url.Parse(ep.URL)
 	if err != nil {
 		return nil, couch.ErrBadEndpoint
 	}
-	text, err := readNetrc(path)
-	if err != nil || text == "" {
-		return nil, err
-	}
-	machines, err := parseNetrc(text)
-	if err != nil {
-		return nil, err
-	}
-	var logins, byDefault []login
-	for _, m := range machines {
-		l := login{user: m.Get("login"), password: m.Get("password")}
-		switch {
-		case l.user == "":
-		case m.IsDefault:
-			byDefault = append(byDefault, l)
-		case m.Name == u.Hostname():
-			logins = append(logins, l)
-		}
-	}
-	return append(logins, byDefault...), nil
-}
-
-func readNetrc(path string) (string, error) {
 	named := path != ""
-	if path == "" {
-		path = os.Getenv("NETRC")
-	}
-	if path == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", nil // an account without a home has no file there
-		}
-		path = filepath.Join(home, ".netrc")
-	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(cmp.Or(path, credential.NetrcFile()))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !named:
-		return "", nil
+		return nil, nil
 	case err != nil:
-		return "", fmt.Errorf("read netrc file: %w", err)
+		return nil, fmt.Errorf("read netrc file: %w", err)
 	}
-	return string(text), nil
-}
-
-var errNetrc = errors.New("the netrc file ends in the middle of an entry")
-
-// parseNetrc keeps the library from panicking at a file that ends in an entry.
-func parseNetrc(text string) (machines netrc.Machines, err error) {
-	defer func() {
-		if recover() != nil {
-			err = errNetrc
-		}
-	}()
-	file, err := netrc.ParseString(text)
-	if err != nil {
-		return nil, fmt.Errorf("netrc file: %w", err)
+	entries, err := credential.ParseNetrc(string(text), u.Hostname())
+	for _, l := range entries {
+		logins = append(logins, login{user: l.User, password: l.Password})
 	}
-	return file.Machines(), nil
+	return logins, err
 }

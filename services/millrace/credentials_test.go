@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"millrace/pkg/credential"
 )
 
 const testNetrc = `# comment
@@ -74,7 +76,7 @@ func TestNetrcFileComesFromTheEnvironment(t *testing.T) {
 
 func TestBrokenNetrcFileIsAnError(t *testing.T) {
 	_, err := resolveEndpoint("A", "http://db.test/d", withNetrc(t, "machine db.test login joe password secret\nmachine"))
-	require.ErrorIs(t, err, errNetrc)
+	require.ErrorIs(t, err, credential.ErrNetrc)
 	require.NotContains(t, err.Error(), "secret")
 }
 

@@ -17,7 +17,9 @@ import (
 func specOf(document string, args ...string) (replication.Job, error) {
 	r := &replicateFlags{}
 	f := pflag.NewFlagSet("replicate", pflag.ContinueOnError)
-	r.document.add(f)
+	for _, g := range r.groups() {
+		f.AddFlagSet(g.flags)
+	}
 	if err := f.Parse(args); err != nil {
 		return replication.Job{}, err
 	}

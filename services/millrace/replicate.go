@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"millrace/pkg/broker"
 	"millrace/pkg/credential"
@@ -28,6 +29,7 @@ type replicateFlags struct {
 	config        service.Config
 	data, uuid    string
 	document      documentFlags
+	endpoints     [2]endpointFlags // of source and target
 	json, quiet   bool
 	netrc         string
 	retries       int
@@ -49,7 +51,8 @@ replicator reads and writes as well.
 
 A user and a password come from the URL, or from MILLRACE_SOURCE_USER,
 MILLRACE_SOURCE_PASSWORD, MILLRACE_TARGET_USER and MILLRACE_TARGET_PASSWORD, or
-from ~/.netrc. They are never printed.
+from ~/.netrc; tokens, API keys and proxies from the flags and variables below. They are
+never printed.
 
 With --document, the fields of CouchDB's replication document are read from a file, endpoints
 included; options that have no effect here are named.
@@ -63,8 +66,21 @@ included; options that have no effect here are named.
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args) },
 	}
-	f := cmd.Flags()
-	r.document.add(f)
+	addGroups(cmd, r.groups()...)
+	return cmd
+}
+
+// groups are the command's flags.
+func (r *replicateFlags) groups() []flagGroup {
+	return []flagGroup{
+		group("What is replicated, and how", r.document.add),
+		r.endpoints[0].group("source", "Source"),
+		r.endpoints[1].group("target", "Target"),
+		group("This program", r.own),
+	}
+}
+
+func (r *replicateFlags) own(f *pflag.FlagSet) {
 	f.BoolVar(&r.json, "json", false, "print progress and summary as lines of JSON")
 	f.BoolVarP(&r.quiet, "quiet", "q", false, "print the summary only")
 	f.IntVar(&r.retries, "retries", 10, "crashes in a row after which to give up; 0 means never")
@@ -73,7 +89,6 @@ included; options that have no effect here are named.
 	f.StringVar(&r.uuid, "uuid", "", "this server's uuid, part of the replication id (default: kept in the data directory)")
 	f.DurationVar(&r.stallInterval, "stall-interval", 5*time.Second, "how often to look after a run that gets no further")
 	r.config.Flags(f)
-	return cmd
 }
 
 func (r *replicateFlags) run(cmd *cobra.Command, databases []string) error {
@@ -142,14 +157,10 @@ func (r *replicateFlags) spec(stdin io.Reader, databases []string) (replication.
 	if err != nil {
 		return replication.Job{}, err
 	}
-	for i, arg := range databases {
-		field := []string{"source", "target"}[i]
-		role := strings.ToUpper(field)
-		e, err := resolveEndpoint(role, arg, r.netrc)
-		if err != nil {
-			return replication.Job{}, fmt.Errorf("%s: %w", role, err)
+	for i := range r.endpoints {
+		if err := r.endpoint(doc, i, databases); err != nil {
+			return replication.Job{}, err
 		}
-		doc[field] = endpointObject(e)
 	}
 	encoded, err := json.Marshal(doc)
 	if err != nil {
@@ -160,6 +171,25 @@ func (r *replicateFlags) spec(stdin io.Reader, databases []string) (replication.
 		return replication.Job{}, err
 	}
 	return oneJob(spec)
+}
+
+// endpoint puts one of the databases into the document, or what the flags say into the
+// document's.
+func (r *replicateFlags) endpoint(doc map[string]any, i int, databases []string) error {
+	field := []string{"source", "target"}[i]
+	there, ok := doc[field]
+	arg := ""
+	if len(databases) > i {
+		arg = databases[i]
+	} else if !ok {
+		return nil // the document lacks it, or has `targets`
+	}
+	o, err := r.endpoints[i].object(there, arg, r.netrc, r.config.NATS != "")
+	if err != nil {
+		return fmt.Errorf("%s: %w", strings.ToUpper(field), err)
+	}
+	doc[field] = o
+	return nil
 }
 
 // oneJob is the job that the command shows to its end. What a document says beyond that is

@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"millrace/pkg/couch"
+	"millrace/pkg/credential"
+	"millrace/pkg/endpoint"
+	"millrace/pkg/replication"
 	"millrace/pkg/service"
 	"millrace/pkg/verify"
 )
@@ -20,6 +25,7 @@ type verifyFlags struct {
 	memory      int64 // MiB
 	json, quiet bool
 	netrc       string
+	endpoints   [2]endpointFlags
 }
 
 func newVerifyCommand() *cobra.Command {
@@ -32,7 +38,8 @@ document and what is deleted; with --bodies also what the leaves hold. Says what
 missing on which side. Local documents are not compared.
 
 A user and a password come from the URL, or from MILLRACE_A_USER, MILLRACE_A_PASSWORD,
-MILLRACE_B_USER and MILLRACE_B_PASSWORD, or from ~/.netrc. They are never printed.
+MILLRACE_B_USER and MILLRACE_B_PASSWORD, or from ~/.netrc; tokens, API keys and proxies
+from the flags and variables below. They are never printed.
 
 ` + exitCodes,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -43,7 +50,11 @@ MILLRACE_B_USER and MILLRACE_B_PASSWORD, or from ~/.netrc. They are never printe
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return v.run(cmd, args[0], args[1]) },
 	}
-	f := cmd.Flags()
+	addGroups(cmd, group("Comparison", v.own), v.endpoints[0].group("a", "Database A"), v.endpoints[1].group("b", "Database B"))
+	return cmd
+}
+
+func (v *verifyFlags) own(f *pflag.FlagSet) {
 	f.BoolVar(&v.options.Bodies, "bodies", false, "compare bodies by value, histories and attachments too")
 	f.StringArrayVar(&v.options.DocIDs, "doc-id", nil, "compare this document only; may be repeated")
 	f.BoolVar(&v.options.IgnoreDesign, "ignore-design", false, "leave out design documents")
@@ -56,16 +67,15 @@ MILLRACE_B_USER and MILLRACE_B_PASSWORD, or from ~/.netrc. They are never printe
 	f.BoolVar(&v.json, "json", false, "print the report as one JSON object")
 	f.BoolVarP(&v.quiet, "quiet", "q", false, "print no report: the exit code says it")
 	f.StringVar(&v.netrc, "netrc", "", "netrc file (default $NETRC or ~/.netrc)")
-	return cmd
 }
 
 func (v *verifyFlags) run(cmd *cobra.Command, argA, argB string) error {
-	a, err := v.open("A", argA)
+	a, err := v.open(0, argA)
 	if err != nil {
 		return usageError(err)
 	}
 	defer a.Close()
-	b, err := v.open("B", argB)
+	b, err := v.open(1, argB)
 	if err != nil {
 		return usageError(err)
 	}
@@ -86,12 +96,25 @@ func (v *verifyFlags) run(cmd *cobra.Command, argA, argB string) error {
 	return nil
 }
 
-func (v *verifyFlags) open(role, arg string) (*couch.DB, error) {
-	ep, err := resolveEndpoint(role, arg, v.netrc)
+// open opens a database as a replication would.
+func (v *verifyFlags) open(i int, arg string) (*couch.DB, error) {
+	f := &v.endpoints[i]
+	role := strings.ToUpper(f.role)
+	o, err := f.object(nil, arg, v.netrc, false)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", role, err)
 	}
-	db, err := couch.Open(ep, couch.Options{UserAgent: "Millrace/" + service.Version()})
+	encoded, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	e, err := replication.ParseEndpoint(role, encoded)
+	if err != nil {
+		return nil, err
+	}
+	spec := &replication.Spec{Tuning: replication.DefaultTuning()}
+	options := couch.Options{UserAgent: "Millrace/" + service.Version()}
+	db, err := endpoint.Of(e, spec).Open(couch.NewPool(nil), credential.Rules{Any: true}, options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", role, err)
 	}
