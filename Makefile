@@ -7,7 +7,7 @@ MODULES  := proto pkg services e2e
 SERVICES := changes-reader selector revs-diff doc-fetcher bulk-writer replicator
 GO       := go
 
-.PHONY: help demo serve test test-short race bench lint fmt proto proto-baseline proto-check build tools clean
+.PHONY: help demo serve test test-short race fuzz bench lint fmt proto proto-baseline proto-check build tools clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-short: ## unit tests without the race detector and without servers from npm
 
 race: ## unit tests under the race detector
 	@for m in proto pkg services; do (cd $$m && $(GO) test -race ./...) || exit 1; done
+
+fuzz: ## every fuzz test for FUZZTIME each (30s); FUZZ=FuzzChanges chooses by the beginning of the name
+	bash .ci/fuzz $(or $(FUZZTIME),30s) $(FUZZ)
 
 bench: build ## figures beside the bare limit and CouchDB's own replicator; SOURCE=url TARGET=url
 	@test -n "$(SOURCE)" -a -n "$(TARGET)" || { echo "usage: make bench SOURCE=http://... TARGET=http://... [BENCH='-rows one,latency -runs 3']"; exit 2; }

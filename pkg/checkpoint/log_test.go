@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -213,10 +214,11 @@ func TestCheckpointWrittenToBothSidesIsWhereTheNextRunStarts(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(couchDB))
-	f.Add([]byte(`{"history":[{"session_id":1},{}],"session_id":null}`))
-	f.Add([]byte("{\"a\":\"\xff\",\"a\":2}"))
-	f.Fuzz(func(t *testing.T, doc []byte) {
+	f.Add([]byte(couchDB), uint16(200))
+	f.Add([]byte(`{"history":[{"session_id":1},{}],"session_id":null}`), uint16(20))
+	f.Add([]byte("{\"a\":\"\xff\",\"a\":2}"), uint16(3))
+	f.Add([]byte(`{"_id":"_local/x","_rev":"0-1","session_id":"s","source_last_seq":"5-x","replication_id_version":4,"history":[{"session_id":"s","recorded_seq":"5-x","start_time":"Sun, 11 Aug 2013 20:38:50 GMT"}]}`), uint16(99))
+	f.Fuzz(func(t *testing.T, doc []byte, at uint16) {
 		l, err := Parse(doc)
 		if err != nil {
 			return
@@ -229,6 +231,17 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%s changed on the way (%v)", doc, err)
 		}
 		Compare(l, again)
+		for _, e := range l.History { // sessions of others come out as they went in
+			if out, err := e.MarshalJSON(); err != nil || !bytes.Contains(doc, out) {
+				t.Fatalf("%s became %s, %v", doc, out, err)
+			}
+		}
+		// A checkpoint that was cut is none: half of its history would look like all.
+		if cut := bytes.TrimRight(doc, " \t\r\n"); len(cut) > 0 {
+			if _, err := Parse(cut[:int(at)%len(cut)]); err == nil {
+				t.Fatalf("%s is one when it is cut at %d", doc, int(at)%len(cut))
+			}
+		}
 	})
 }
 

@@ -171,47 +171,6 @@ func TestRevsDiffMergesIdsAndKeepsTheAnswersOrder(t *testing.T) {
 	}, missing)
 }
 
-func FuzzBulkGet(f *testing.F) {
-	f.Add([]byte(`{"results":[{"id":"a","docs":[{"ok":` + strange[0] + `},{"error":{"error":"x"}}]},{"id":"b","docs":[]}]}`))
-	f.Add([]byte(`{"results":[{"id":"a","docs":[{"ok":[]}]}]}`))
-	f.Add([]byte(`{"results":[{}],"results":1}`))
-	f.Add([]byte(`{"results":{}}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		b := newBulkGetResults(io.NopCloser(bytes.NewReader(body)), fuzzed)
-		items, err := collect(b)
-		require.Error(t, err)
-		for _, item := range items {
-			require.True(t, item.Doc == nil || bytes.Contains(body, item.Doc))
-		}
-	})
-}
-
-func FuzzChanges(f *testing.F) {
-	f.Add([]byte(normalFeed), false)
-	f.Add([]byte("\n"+`{"seq":1,"id":"a","changes":[{"rev":"1-x"}]}`+"\n"+`{"last_seq":1}`+"\n"), true)
-	f.Add([]byte(`{"last_seq":3,"results":[]}`), false)
-	f.Fuzz(func(t *testing.T, body []byte, continuous bool) {
-		o := ChangesOptions{}
-		if continuous {
-			o.Feed = FeedContinuous
-		}
-		c := newChanges(io.NopCloser(bytes.NewReader(body)), fuzzed, o)
-		for range len(body) + 2 { // each row takes bytes
-			c.Ready()
-			row, err := c.Next()
-			if err != nil {
-				return
-			}
-			raw, err := row.Seq.MarshalJSON()
-			require.NoError(t, err)
-			require.True(t, bytes.Contains(body, raw) || row.Seq.IsNull())
-		}
-		t.Fatal("the feed does not end")
-	})
-}
-
-var fuzzed = (&DB{server: &server{root: mustURL("http://h")}, path: "/db"}).request("GET", "fuzzed")
-
 func BenchmarkBulkGet(b *testing.B) {
 	var body bytes.Buffer
 	body.WriteString(`{"results":[`)

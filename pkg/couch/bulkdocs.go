@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/klauspost/compress/gzip"
@@ -36,6 +37,9 @@ func (r *DocResult) UnmarshalJSON(b []byte) error {
 	}
 	err := json.Unmarshal(b, &said)
 	*r = DocResult{ID: said.ID, Rev: said.Rev, Err: plainText(said.Error), Reason: plainText(said.Reason)}
+	if said.Error != nil && r.Err == "" {
+		r.Err = string(said.Error) // whatever it is, it is not a success
+	}
 	return err
 }
 
@@ -64,8 +68,21 @@ func (db *DB) BulkDocs(ctx context.Context, docs [][]byte, o BulkDocsOptions) ([
 		return nil, err
 	}
 	var results []DocResult
-	err := db.call(ctx, r, into(&results))
+	err := db.call(ctx, r, func(body io.Reader) (err error) {
+		results, err = readDocResults(body)
+		return err
+	})
 	return results, err
+}
+
+func readDocResults(body io.Reader) (results []DocResult, err error) {
+	if err := into(&results)(body); err != nil {
+		return nil, err
+	}
+	if results == nil {
+		return nil, fmt.Errorf("%w: null in place of a list", errShape)
+	}
+	return results, nil
 }
 
 // bulkDocsParts puts what belongs around and between the documents; they

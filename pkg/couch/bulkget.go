@@ -225,12 +225,12 @@ func (b *BulkGetResults) member() (BulkGetItem, bool, error) {
 	}
 	switch name.String() {
 	case "id":
-		id, err := b.dec.ReadToken()
+		id, err := b.dec.ReadValue()
 		if err != nil {
 			return BulkGetItem{}, false, err
 		}
-		b.id = id.String()
-		return BulkGetItem{}, false, nil
+		b.id, err = text(id)
+		return BulkGetItem{}, false, err
 	case "docs":
 		b.state = inDocs
 		return BulkGetItem{}, false, expectKind(b.dec, '[')

@@ -45,7 +45,7 @@ func (c *Changes) Next() (Row, error) {
 	}
 	l, err := c.next()
 	switch {
-	case err == nil && l.failure != nil && l.row.ID == "":
+	case err == nil && l.failure != nil && !l.hasID:
 		c.err = c.request.cut(l.failure)
 	case err == nil && !l.isEnd:
 		return l.row, nil
@@ -88,6 +88,9 @@ func (f *arrayFeed) next() (line, error) {
 	}
 	if f.dec.PeekKind() != ']' {
 		l, err := rowReader{f.dec}.object()
+		if err == nil && l.isEnd { // stands behind the rows, never among them
+			err = fmt.Errorf("%w: last_seq in a row", errShape)
+		}
 		return l, unexpectEOF(err)
 	}
 	err := unexpectEOF(f.finish())
@@ -171,6 +174,9 @@ func (f *lineFeed) next() (line, error) {
 		}
 		f.dec.Reset(bytes.NewBuffer(text), f.dec.Options())
 		l, err := rowReader{f.dec}.object()
+		if err == nil && f.dec.InputOffset() < int64(len(text)) {
+			err = fmt.Errorf("%w: more than one row in a line", errShape)
+		}
 		return l, unexpectEOF(err)
 	}
 }

@@ -93,11 +93,20 @@ func (s *startTime) UnmarshalJSON(b []byte) error {
 
 // Info asks for the database's state. A missing database is [IsNotFound].
 func (db *DB) Info(ctx context.Context) (Info, error) {
+	var info Info
+	err := db.call(ctx, db.request(http.MethodGet, ""), func(body io.Reader) (err error) {
+		info, err = readInfo(body)
+		return err
+	})
+	return info, err
+}
+
+func readInfo(body io.Reader) (Info, error) {
 	var answer struct {
 		Info
 		InstanceStartTime startTime `json:"instance_start_time"` // hides the one in Info
 	}
-	err := db.call(ctx, db.request(http.MethodGet, ""), into(&answer))
+	err := into(&answer)(body)
 	answer.Info.InstanceStartTime = string(answer.InstanceStartTime)
 	return answer.Info, err
 }

@@ -49,21 +49,25 @@ func (db *DB) send(ctx context.Context, r *request) (string, error) {
 // revisionOf reads the answer to a document's PUT. With new_edits=false, PouchDB
 // answers as to _bulk_docs: with a list, and with refusals in it.
 func revisionOf(answer []byte) (string, error) {
-	var one DocResult
-	if json.Unmarshal(answer, &one) == nil {
+	var one *DocResult
+	if json.Unmarshal(answer, &one) == nil && one != nil {
 		return one.Rev, one.Failure()
 	}
 	var list []DocResult
 	if err := json.Unmarshal(answer, &list); err != nil {
 		return "", fmt.Errorf("%w: %w", errShape, err)
 	}
+	if list == nil {
+		return "", fmt.Errorf("%w: null in place of a result", errShape)
+	}
+	rev := ""
 	for _, r := range list {
 		if r.Failure() != nil {
 			return "", r.Failure()
 		}
-		one = r
+		rev = r.Rev
 	}
-	return one.Rev, nil
+	return rev, nil
 }
 
 // Attachment is the bytes of an attachment, as the server stores them.

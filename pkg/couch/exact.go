@@ -36,6 +36,7 @@ func (e *exactReader) Read(p []byte) (int, error) {
 type tailReader struct {
 	from io.Reader
 	tail []byte
+	read int64 // bytes
 }
 
 // tailLength is how much is remembered, in bytes; boundaries have at most 70.
@@ -43,15 +44,17 @@ const tailLength = 128
 
 func (t *tailReader) Read(p []byte) (int, error) {
 	n, err := t.from.Read(p)
+	t.read += int64(n)
 	t.tail = append(t.tail, p[max(0, n-tailLength):n]...)
 	t.tail = t.tail[max(0, len(t.tail)-tailLength):]
 	return n, err
 }
 
-// endsWith reads what is left and reports whether the whole ends so.
+// endsWith reads what is left and reports whether the whole ends with such a line.
 func (t *tailReader) endsWith(end string) bool {
 	if _, err := io.Copy(io.Discard, t); err != nil {
 		return false
 	}
-	return bytes.HasSuffix(bytes.TrimRight(t.tail, "\r\n"), []byte(end))
+	text, whole := bytes.CutSuffix(bytes.TrimRight(t.tail, "\r\n"), []byte(end))
+	return whole && (bytes.HasSuffix(text, []byte("\n")) || len(text) == 0 && t.read == int64(len(t.tail)))
 }

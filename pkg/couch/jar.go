@@ -14,6 +14,9 @@ const sessionCookie = "AuthSession"
 // default is to end sessions after 600 s.
 const sessionRefresh = 550 * time.Second
 
+// maxAge bounds what a server may say of a session's life, in seconds: a year.
+const maxAge = 365 * 24 * 3600
+
 // renewalPause is between two replacements of sessions, or tokens, that were refused, as in
 // CouchDB's replicator: a log-in for every request would not help a user who lacks the right.
 const renewalPause = 5 * time.Second
@@ -57,9 +60,9 @@ func (j *sessionJar) set(c *http.Cookie) {
 	case c.MaxAge < 0 || c.Value == "":
 		return
 	case c.MaxAge > 0:
-		life = time.Duration(c.MaxAge) * time.Second * 9 / 10
+		life = time.Duration(min(c.MaxAge, maxAge)) * time.Second / 10 * 9
 	case !c.Expires.IsZero():
-		life = c.Expires.Sub(now) * 9 / 10
+		life = c.Expires.Sub(now) / 10 * 9
 	}
 	if life <= 0 {
 		return

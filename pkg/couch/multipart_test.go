@@ -332,31 +332,6 @@ func TestAttachmentIsReadAsItIsStored(t *testing.T) {
 	require.Equal(t, []any{"gzip", "text/plain", int64(8)}, []any{a.Encoding, a.ContentType, a.Length})
 }
 
-func FuzzOpenRevs(f *testing.F) {
-	f.Add([]byte(openRevsAnswer), true)
-	f.Add([]byte(`[{"ok":{"_id":"a"}},{"missing":"1-x"}]`), false)
-	f.Fuzz(func(t *testing.T, body []byte, isMultipart bool) {
-		resp := &http.Response{Body: io.NopCloser(bytes.NewReader(body)), Header: http.Header{}}
-		if isMultipart {
-			resp.Header.Set("Content-Type", `multipart/mixed; boundary="outer"`)
-		}
-		o := &OpenRevs{body: resp.Body, request: fuzzed}
-		if err := o.begin(resp); err != nil {
-			return
-		}
-		for range len(body) + 2 {
-			rev, err := o.Next()
-			if err != nil {
-				return
-			}
-			if att, err := rev.NextAttachment(); err == nil {
-				_, _ = io.Copy(io.Discard, att)
-			}
-		}
-		t.Fatal("the answer does not end")
-	})
-}
-
 func TestPutMultipartSaysNamesAndTypesAsTheyAre(t *testing.T) {
 	var header string
 	db := serve(t, func(w http.ResponseWriter, r *http.Request) {

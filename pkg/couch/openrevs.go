@@ -134,6 +134,10 @@ func fitting(revs []string, budget int) []string {
 func (o *OpenRevs) begin(resp *http.Response) error {
 	kind, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err == nil && kind == typeMixed {
+		if params["boundary"] == "" {
+			discard(resp.Body)
+			return o.request.cut(errBoundary)
+		}
 		body := &tailReader{from: resp.Body}
 		outer := multipart.NewReader(body, params["boundary"])
 		o.next = func() (*OpenRev, error) {
@@ -153,6 +157,9 @@ func (o *OpenRevs) begin(resp *http.Response) error {
 	}
 	return nil
 }
+
+// errBoundary is about an answer in parts that does not say what lies between them.
+var errBoundary = fmt.Errorf("%w: multipart without a boundary", errShape)
 
 // Close ends the request, whether its answer was read to the end or not.
 func (o *OpenRevs) Close() error { return o.body.Close() }
@@ -213,7 +220,10 @@ func (o *OpenRevs) entry(value []byte) (*OpenRev, error) {
 			return o.document(bytes.Clone(value), nil)
 		case "missing":
 			missing, err := text(value)
-			return &OpenRev{Missing: missing, request: o.request}, err
+			if err != nil {
+				return nil, err
+			}
+			return o.missing(missing)
 		}
 	}
 	return nil, fmt.Errorf("%w: neither a document nor a missing revision", errShape)
@@ -231,6 +241,9 @@ func (o *OpenRevs) part(outer *multipart.Reader) (*OpenRev, error) {
 		return nil, fmt.Errorf("part's content type: %w", err)
 	}
 	if kind == "multipart/related" {
+		if params["boundary"] == "" {
+			return nil, errBoundary
+		}
 		parts := newRelated(part, params["boundary"])
 		doc, err := parts.document()
 		if err != nil {
@@ -247,10 +260,20 @@ func (o *OpenRevs) part(outer *multipart.Reader) (*OpenRev, error) {
 			Missing string `json:"missing"` // by open_revs
 			Rev     string `json:"rev"`     // by _bulk_get
 		}
-		err := json.Unmarshal(value, &said)
-		return &OpenRev{Missing: cmp.Or(said.Missing, said.Rev), request: o.request}, err
+		if err := json.Unmarshal(value, &said); err != nil {
+			return nil, err
+		}
+		return o.missing(cmp.Or(said.Missing, said.Rev))
 	}
 	return o.document(value, nil)
+}
+
+// missing is a revision that the server does not have, and says which.
+func (o *OpenRevs) missing(rev string) (*OpenRev, error) {
+	if rev == "" {
+		return nil, fmt.Errorf("%w: neither a document nor a missing revision", errShape)
+	}
+	return &OpenRev{Missing: rev, request: o.request}, nil
 }
 
 func (o *OpenRevs) document(doc []byte, following *related) (*OpenRev, error) {

@@ -113,6 +113,9 @@ func (r *related) attachment(a rawdoc.Attachment) (io.Reader, error) {
 			return nil, err
 		}
 	}
+	if a.StoredLength() < 0 {
+		return nil, fmt.Errorf("%w: attachment %q has a negative length", errShape, a.Name)
+	}
 	if r.ended {
 		return nil, fmt.Errorf("%w: attachment %q does not follow its document", errShape, a.Name)
 	}

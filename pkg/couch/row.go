@@ -2,8 +2,10 @@ package couch
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -30,6 +32,7 @@ type rowReader struct {
 // line is what a line of a continuous feed says: a row, or the feed's end.
 type line struct {
 	row     Row
+	hasID   bool
 	isEnd   bool // the line has a last_seq
 	lastSeq Seq
 	pending int64
@@ -51,7 +54,13 @@ func (r rowReader) object() (line, error) {
 			return l, unexpectEOF(err)
 		}
 	}
-	return l, unexpectEOF(expectKind(r.dec, '}'))
+	if err := expectKind(r.dec, '}'); err != nil {
+		return l, unexpectEOF(err)
+	}
+	if !l.hasID && !l.isEnd && l.failure == nil {
+		return l, fmt.Errorf("%w: a row without an id", errShape)
+	}
+	return l, nil
 }
 
 func (r rowReader) member(l *line, name string) error {
@@ -64,6 +73,7 @@ func (r rowReader) member(l *line, name string) error {
 	}
 	switch name {
 	case "id":
+		l.hasID = true
 		l.row.ID, err = text(value)
 	case "seq":
 		l.row.Seq = seqOf(value)
@@ -78,17 +88,14 @@ func (r rowReader) member(l *line, name string) error {
 	case "pending":
 		l.pending = count(value)
 	case "error", "reason":
-		err = l.fail(name, value)
+		l.fail(name, value)
 	}
 	return err
 }
 
 // fail keeps the error that a server writes into a feed that it has begun.
-func (l *line) fail(name string, value jsontext.Value) error {
-	said, err := text(value)
-	if err != nil {
-		return err
-	}
+func (l *line) fail(name string, value jsontext.Value) {
+	said := plainText(json.RawMessage(value))
 	if l.failure == nil {
 		l.failure = &DocError{}
 	}
@@ -97,7 +104,6 @@ func (l *line) fail(name string, value jsontext.Value) error {
 	} else {
 		l.failure.Reason = said
 	}
-	return nil
 }
 
 // revs reads [{"rev": ...}, ...].
@@ -140,8 +146,8 @@ func text(value jsontext.Value) (string, error) {
 	if value.Kind() != '"' {
 		return "", fmt.Errorf("%w: %s in place of a string", errShape, value.Kind())
 	}
-	if bytes.IndexByte(value, '\\') < 0 {
-		return string(value[1 : len(value)-1]), nil
+	if plain := value[1 : len(value)-1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
+		return string(plain), nil
 	}
 	out, _ := jsontext.AppendUnquote(nil, value) // the only error is invalid UTF-8, which is replaced
 	return string(out), nil

@@ -47,6 +47,7 @@ func SetAttachments(doc []byte, atts []Attachment) ([]byte, error) {
 		return nil, err
 	}
 	out := []byte{'{'}
+	seen := make(map[string]bool, len(atts))
 	var w walker
 	err = w.members(raw, func(name, value []byte) error {
 		if len(out) > 1 {
@@ -55,7 +56,7 @@ func SetAttachments(doc []byte, atts []Attachment) ([]byte, error) {
 		out = appendString(out, string(name))
 		out = append(out, ':')
 		if a, ok := byName[string(name)]; ok {
-			delete(byName, string(name))
+			seen[string(name)] = true // of a repeated name the last counts, so all are rewritten
 			out = appendAttachment(out, a)
 			return nil
 		}
@@ -66,7 +67,9 @@ func SetAttachments(doc []byte, atts []Attachment) ([]byte, error) {
 		return nil, err
 	}
 	for name := range byName {
-		return nil, fmt.Errorf("%w: no attachment %q", ErrNotDocument, name)
+		if !seen[name] {
+			return nil, fmt.Errorf("%w: no attachment %q", ErrNotDocument, name)
+		}
 	}
 	return ReplaceAttachments(doc, append(out, '}'))
 }

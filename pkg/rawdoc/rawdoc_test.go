@@ -1,7 +1,6 @@
 package rawdoc
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"strings"
@@ -146,37 +145,6 @@ func entries(names []string) map[string]any {
 		out[n] = map[string]any{}
 	}
 	return out
-}
-
-func FuzzScan(f *testing.F) {
-	for _, seed := range []string{
-		`{"_id":"a","_rev":"1-x","_attachments":{"a":{"length":1,"stub":true}},"_revisions":{"start":1,"ids":["x"]}}`,
-		`{"_deleted":true,"x":{"y":[1,2,{"z":null}]}}`, `{"_attachments":{},"a":1,"_attachments":{}}`, `{"\u005fid":"\ud800"}`, `{`, `[]`, "{\"\xff\":1}",
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, doc []byte) {
-		before := bytes.Clone(doc)
-		m, err := Scan(doc)
-		require.Equal(t, before, doc)
-		if err != nil {
-			return
-		}
-		require.True(t, json.Valid(doc), "%q", doc)
-		removed, err := ReplaceAttachments(doc, nil)
-		require.NoError(t, err)
-		without, err := Scan(removed)
-		require.NoError(t, err, "%q", removed)
-		require.Empty(t, without.Attachments)
-		require.Equal(t, m.ID, without.ID)
-		require.Equal(t, m.RawRevisions, without.RawRevisions)
-		set, err := ReplaceAttachments(doc, []byte(`{"n":{"length":5}}`))
-		require.NoError(t, err)
-		with, err := Scan(set)
-		require.NoError(t, err, "%q", set)
-		require.Equal(t, []Attachment{{Name: "n", Length: 5}}, with.Attachments)
-		require.Equal(t, m.Rev, with.Rev)
-	})
 }
 
 func BenchmarkScan(b *testing.B) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -106,9 +107,9 @@ func attachmentMember(a *Attachment, name, value []byte) error {
 	case "revpos":
 		return intMember(&a.RevPos, name, value)
 	case "length":
-		return intMember(&a.Length, name, value)
+		return lengthMember(&a.Length, name, value)
 	case "encoded_length":
-		return intMember(&a.EncodedLength, name, value)
+		return lengthMember(&a.EncodedLength, name, value)
 	case "stub":
 		a.Stub = string(value) == "true"
 	case "follows":
@@ -153,11 +154,22 @@ func intMember(dst *int64, name, value []byte) error {
 	return nil
 }
 
+// lengthMember is intMember for what cannot be negative. Readers count such lengths down.
+func lengthMember(dst *int64, name, value []byte) error {
+	if err := intMember(dst, name, value); err != nil {
+		return err
+	}
+	if *dst < 0 {
+		return fmt.Errorf("%w: %s is negative", ErrNotDocument, name)
+	}
+	return nil
+}
+
 // unquote returns the text of the JSON string value, aliasing it where it has no
 // escapes. Invalid UTF-8 becomes U+FFFD, as in jsontext.
 func unquote(value []byte) []byte {
-	if bytes.IndexByte(value, '\\') < 0 {
-		return value[1 : len(value)-1]
+	if plain := value[1 : len(value)-1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
+		return plain
 	}
 	// The value was accepted by the decoder; the only error left is invalid
 	// UTF-8, for which the replaced text is returned beside the error.
