@@ -76,13 +76,7 @@ func (db *DB) BulkDocs(ctx context.Context, docs [][]byte, o BulkDocsOptions) ([
 }
 
 func readDocResults(body io.Reader) (results []DocResult, err error) {
-	if err := into(&results)(body); err != nil {
-		return nil, err
-	}
-	if results == nil {
-		return nil, fmt.Errorf("%w: null in place of a list", errShape)
-	}
-	return results, nil
+	return results, into(&results)(body)
 }
 
 // bulkDocsParts puts what belongs around and between the documents; they

@@ -1,6 +1,8 @@
 package couch
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -167,7 +169,32 @@ func (db *DB) EnsureFullCommit(ctx context.Context) (string, error) {
 	return string(answer.InstanceStartTime), err
 }
 
-// into decodes an answer into v.
+// into decodes an answer into v: an object or a list, because of those alone the end can
+// be told (12 may be the beginning of 123), and null would leave v as it was.
 func into(v any) func(io.Reader) error {
-	return func(r io.Reader) error { return json.NewDecoder(r).Decode(v) }
+	return func(r io.Reader) error {
+		in := bufio.NewReader(r)
+		if err := opens(in); err != nil {
+			return err
+		}
+		return json.NewDecoder(in).Decode(v)
+	}
+}
+
+// opens passes over white space and fails unless an object or a list begins there.
+func opens(in *bufio.Reader) error {
+	for {
+		next, err := in.Peek(1)
+		switch {
+		case err != nil:
+			return err
+		case next[0] == '{' || next[0] == '[':
+			return nil
+		case bytes.IndexByte([]byte(" \t\r\n"), next[0]) < 0:
+			return fmt.Errorf("%w: neither an object nor a list", errShape)
+		}
+		if _, err := in.Discard(1); err != nil {
+			return err
+		}
+	}
 }
