@@ -193,9 +193,14 @@ func TestCredentialsAreTakenFromURLEnvironmentAndNetrcAndNeverPrinted(t *testing
 	if err := os.WriteFile(netrc, fmt.Appendf(nil, "machine 127.0.0.1 login miller password %s\n", secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
-		args []string
-		env  []string
+		args  []string
+		env   []string
+		fails bool
 	}{
 		"url": {args: []string{admin(source) + "/db", admin(target) + "/url"}},
 		"environment": {
@@ -206,14 +211,31 @@ func TestCredentialsAreTakenFromURLEnvironmentAndNetrcAndNeverPrinted(t *testing
 			},
 		},
 		"netrc":     {args: []string{source + "/db", target + "/netrc"}, env: []string{"NETRC=" + netrc}},
-		"not there": {args: []string{admin(source) + "/absent", admin(target) + "/absent"}},
+		"not there": {args: []string{admin(source) + "/absent", admin(target) + "/absent"}, fails: true},
+		"file": {args: []string{
+			strings.Replace(source, "//", "//miller@", 1) + "/db", admin(target) + "/file", "--source-password-file", file,
+		}},
+		"refused token": {
+			args: []string{source + "/db", admin(target) + "/token"}, env: []string{"MILLRACE_SOURCE_TOKEN=" + secret}, fails: true,
+		},
+		"dead proxy": {
+			args: []string{admin(source) + "/db", admin(target) + "/proxy", "--retries-per-request", "0", "--retries", "1"},
+			env:  []string{"MILLRACE_SOURCE_PROXY=" + strings.Replace(admin("http://127.0.0.1:1"), "http:", "socks5:", 1)}, fails: true,
+		},
+		"dead exchange": {
+			args: []string{
+				source + "/db", admin(target) + "/iam", "--source-iam-key-file", file, "--source-iam-url", "http://127.0.0.1:1/token",
+				"--retries-per-request", "0", "--retries", "1",
+			},
+			fails: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, json := range []string{"--json=true", "--json=false"} {
 				p := program.Start(t, program.Millrace,
 					append([]string{"replicate", "--create-target", "--log-level", "debug", json}, c.args...), c.env...)
 				want := program.ExitOK
-				if name == "not there" {
+				if c.fails {
 					want = program.ExitFailed
 				}
 				if code := p.Wait(); code != want {
