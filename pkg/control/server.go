@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -198,12 +199,15 @@ func refusal(db *couch.DB, err error) *millracev1.DatabaseReply {
 	}
 	var answer *couch.HTTPError
 	var own *Error
+	var dns *net.DNSError
 	switch {
 	case errors.As(err, &own):
 		r.Error, r.Reason, r.Permanent = own.Word, own.Reason, own.Permanent
 	case errors.Is(err, couch.ErrMaxBackoff):
 		r.Error = couch.ErrMaxBackoff.Error()
 		r.Reason = strings.TrimPrefix(r.Reason, r.Error+": ")
+	case errors.As(err, &dns) && dns.IsNotFound && strings.Contains(db.String(), "//"+dns.Name): // and not a proxy's name
+		r.Error, r.Reason = "nxdomain", fmt.Sprintf("could not resolve %s", db)
 	case couch.IsNotFound(err):
 		r.Error, r.Reason = ErrNotFound.Error(), fmt.Sprintf("could not open %s", db)
 	case couch.IsUnauthorized(err):

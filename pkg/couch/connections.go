@@ -92,6 +92,7 @@ func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.
 		Err:        http.StatusText(resp.StatusCode),
 		Reason:     "the proxy refuses to connect",
 		RetryAfter: retryAfter(resp.Header.Get("Retry-After")),
+		elsewhere:  true,
 	}
 }
 

@@ -35,6 +35,9 @@ type HTTPError struct {
 
 	// documents says that the request wrote documents, so that one of them may be what is refused.
 	documents written
+	// elsewhere says that it is not the database's server that answered, but a proxy, or who
+	// gives tokens.
+	elsewhere bool
 	// crashed says that the server gave the error a `ref`, as CouchDB does with what went
 	// wrong in its own code.
 	crashed bool
@@ -130,7 +133,7 @@ func IsTooLarge(err error) bool { return hasStatus(err, http.StatusRequestEntity
 
 func hasStatus(err error, status int) bool {
 	var e *HTTPError
-	return errors.As(err, &e) && e.Status == status
+	return errors.As(err, &e) && e.Status == status && !e.elsewhere
 }
 
 // errorBodyLimit bounds how much of an error's body is read, in bytes.

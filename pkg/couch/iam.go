@@ -205,6 +205,7 @@ func newIAMError(asked *request, resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, errorBodyLimit)) // what there is will do
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	e := newHTTPError(asked, resp)
+	e.elsewhere = true
 	var said struct {
 		Code    string `json:"errorCode"`
 		Message string `json:"errorMessage"`

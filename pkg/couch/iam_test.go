@@ -107,7 +107,7 @@ func TestIAMTokenThatIsGoodOutlivesAnExchangeThatFails(t *testing.T) {
 	require.Equal(t, 2, s.exchanges, "and it is not asked again with every request")
 	clock.pass(11 * time.Minute)
 	_, err := db.Info(context.Background())
-	require.True(t, hasStatus(err, 503), err)
+	require.Equal(t, 503, answered(t, err).Status)
 	require.ErrorContains(t, err, "/identity/token")
 	require.Equal(t, Transient, Classify(err))
 	s.fail = 0
@@ -156,4 +156,16 @@ func TestBadExchangesAreRefused(t *testing.T) {
 		require.ErrorIs(t, err, ErrBadEndpoint)
 		require.NotContains(t, err.Error(), "secret")
 	}
+}
+
+func TestMissingExchangeIsNoMissingDatabase(t *testing.T) {
+	server := httptest.NewServer(status(404, `{"error":"not_found"}`))
+	t.Cleanup(server.Close)
+	db, err := Open(Endpoint{URL: server.URL + "/db", IAM: IAM{APIKey: "k", URL: server.URL + "/typo"}}, Options{Retries: -1})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	_, err = db.Info(context.Background())
+	require.ErrorContains(t, err, "/typo: 404")
+	require.False(t, IsNotFound(err))
+	require.Equal(t, Permanent, Classify(err))
 }

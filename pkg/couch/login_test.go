@@ -347,3 +347,46 @@ func TestBearerTokenIsSentAndReadAgainWhenRefused(t *testing.T) {
 	requireInfo(t, db)
 	require.Equal(t, []string{"/db Bearer t1", "/db Bearer t1", "/db Bearer t1", "/db Bearer t2"}, seen)
 }
+
+// A server refuses a token that has ended in the words of a refused document, and CouchDB one whose
+// signature does not fit with 400. Then it is not the documents that are at fault.
+func TestRefusedTokenBlamesNoDocument(t *testing.T) {
+	for _, code := range []int{400, 401} {
+		good, vetoed := false, false
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case !good:
+				status(code, `{"error":"bad_request","reason":"Bad HMAC"}`)(w, r)
+			case r.URL.Path == "/_session":
+				_, _ = io.WriteString(w, `{"ok":true}`)
+			case vetoed:
+				status(code, `{"error":"unauthorized","reason":"only authors"}`)(w, r)
+			default:
+				status(201, `[{"ok":true,"id":"a","rev":"1-a"}]`)(w, r)
+			}
+		}))
+		t.Cleanup(s.Close)
+		token := "old"
+		db, err := Open(Endpoint{URL: s.URL + "/db", Token: "old", Renewal: &Renewal{
+			Credentials: func(context.Context) (Credentials, error) {
+				good = token == "new"
+				return Credentials{Token: token}, nil
+			},
+		}}, Options{})
+		require.NoError(t, err)
+		t.Cleanup(db.Close)
+		write := func() error {
+			_, err := db.Put(context.Background(), "a", []byte(`{}`), nil)
+			return err
+		}
+		err = write()
+		require.Equal(t, Permanent, Classify(err), err)
+		require.ErrorContains(t, err, "/_session")
+		_, err = db.BulkDocs(context.Background(), [][]byte{[]byte(`{"_id":"a"}`)}, BulkDocsOptions{})
+		require.Equal(t, Permanent, Classify(err), err)
+		token = "new"
+		require.NoError(t, write(), "with the token that there is now")
+		vetoed = true
+		require.Equal(t, PerDocument, Classify(write()), "the server takes the token: it is the document")
+	}
+}

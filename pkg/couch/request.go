@@ -124,7 +124,7 @@ func (db *DB) call(ctx context.Context, r *request, read func(io.Reader) error) 
 
 // try sends the request once.
 func (db *DB) try(ctx context.Context, r *request) (*http.Response, error) {
-	resp, err := db.server.do(ctx, db.endpoint.Renewal, db.opts, r.build)
+	resp, err := db.server.do(ctx, db.endpoint.Renewal, db.opts, r.writes, r.build)
 	if err != nil {
 		return nil, db.failed(r, err)
 	}

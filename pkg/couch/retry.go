@@ -72,10 +72,12 @@ func (w *waits) next(err error) (wait time.Duration, again bool) {
 	}
 	w.left--
 	var answer *HTTPError
-	if errors.As(err, &answer) {
-		return max(answer.RetryAfter, w.failed.NextBackOff()), true
+	wait = w.failed.NextBackOff()
+	if !errors.As(err, &answer) {
+		return wait, true
 	}
-	return w.failed.NextBackOff(), true
+	// What asks for longer than a request may fail is the job's to wait for.
+	return max(wait, answer.RetryAfter), answer.RetryAfter <= maxFailing
 }
 
 // brokeWhileSending reports whether the connection may have been broken by a server

@@ -64,10 +64,17 @@ func (s *server) newLogin(c Credentials, o Options) (login, error) {
 }
 
 // do sends the request that build makes, logging in as needed. Where the server does not
-// take the credentials and renew has others meanwhile, those are used from then on.
-func (s *server) do(ctx context.Context, renew *Renewal, o Options, build builder) (*http.Response, error) {
+// take the credentials and renew has others meanwhile, those are used from then on. writes says
+// what the request writes.
+func (s *server) do(ctx context.Context, renew *Renewal, o Options, writes written, build builder) (*http.Response, error) {
 	used := s.current()
 	resp, err := used.do(ctx, build)
+	if token, ok := used.(*bearer); ok && err == nil && writes != writesNothing && mayBlameToken(resp.StatusCode) {
+		if refused := s.tokenRefused(ctx, token); refused != nil {
+			discard(resp.Body)
+			resp, err = nil, refused
+		}
+	}
 	if renew == nil || !refusesLogin(resp, err) {
 		return resp, err
 	}
@@ -123,6 +130,28 @@ func refusesLogin(resp *http.Response, err error) bool {
 		return Classify(token) == Permanent
 	}
 	return false
+}
+
+// mayBlameToken reports whether the status that refuses a document is also one that refuses a
+// token: CouchDB answers 401 when a JWT has ended, and 400 when its signature does not fit.
+func mayBlameToken(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusBadRequest
+}
+
+// tokenRefused asks the server whether it takes the token: documents must not be blamed, and
+// recorded as rejected, because a token has ended. It is nil where the server takes it, and
+// where it cannot be asked.
+func (s *server) tokenRefused(ctx context.Context, token *bearer) error {
+	ask := &request{method: http.MethodGet, url: s.at(s.root.EscapedPath() + "/_session"), header: http.Header{}}
+	resp, err := token.do(ctx, ask.build)
+	if err != nil {
+		return nil
+	}
+	defer discard(resp.Body)
+	if !mayBlameToken(resp.StatusCode) {
+		return nil
+	}
+	return newHTTPError(ask, resp)
 }
 
 func (s *server) close() { s.connections.close() }

@@ -89,5 +89,8 @@ func (t *throttle) learn(err error) {
 	}
 }
 
-// refused reports whether the error is a 429.
-func (*throttle) refused(err error) bool { return hasStatus(err, http.StatusTooManyRequests) }
+// refused reports whether the error is a 429, whoever answers it on the way to the database.
+func (*throttle) refused(err error) bool {
+	var answer *HTTPError
+	return errors.As(err, &answer) && answer.Status == http.StatusTooManyRequests
+}
