@@ -111,7 +111,7 @@ func (s *Server) answer(ctx context.Context, payload []byte) *millracev1.Databas
 	}
 	db, err := s.pool.DB(ctx, req.Endpoint)
 	if err != nil {
-		return &millracev1.DatabaseReply{Error: "endpoint", Reason: err.Error()}
+		return &millracev1.DatabaseReply{Error: "endpoint", Reason: err.Error(), Permanent: couch.Classify(err) == couch.Permanent}
 	}
 	reply, err := s.do(ctx, db, req)
 	if err != nil {

@@ -107,7 +107,7 @@ func TestIAMTokenThatIsGoodOutlivesAnExchangeThatFails(t *testing.T) {
 	require.Equal(t, 2, s.exchanges, "and it is not asked again with every request")
 	clock.pass(11 * time.Minute)
 	_, err := db.Info(context.Background())
-	require.Equal(t, 503, answered(t, err).Status)
+	require.Equal(t, 503, refusalIn(t, err).Status)
 	require.ErrorContains(t, err, "/identity/token")
 	require.Equal(t, Transient, Classify(err))
 	s.fail = 0

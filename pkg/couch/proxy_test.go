@@ -164,7 +164,7 @@ func TestProxiesAreGoneThrough(t *testing.T) {
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), "secret")
 			if u.Scheme != "socks5" {
-				require.Equal(t, http.StatusProxyAuthRequired, answered(t, err).Status)
+				require.Equal(t, http.StatusProxyAuthRequired, refusalIn(t, err).Status)
 				require.Equal(t, Permanent, Classify(err))
 			}
 		}
@@ -189,7 +189,7 @@ func TestProxyThatFailsIsTriedAgain(t *testing.T) {
 	for _, to := range []string{"http://db.test/db", "https://db.test/db"} {
 		p.asked = nil
 		_, err := openAt(t, to, Options{Proxy: mustURL(s.URL), Retries: 2}).Info(context.Background())
-		require.Equal(t, 503, answered(t, err).Status)
+		require.Equal(t, 503, refusalIn(t, err).Status)
 		require.Len(t, p.asked, 3)
 	}
 }
@@ -224,8 +224,8 @@ func TestNameThatDoesNotResolveIsTriedAgain(t *testing.T) {
 	require.Equal(t, Transient, Classify(err))
 }
 
-// answered is the answer that an error is about.
-func answered(t *testing.T, err error) *HTTPError {
+// refusalIn is the answer that an error is about.
+func refusalIn(t *testing.T, err error) *HTTPError {
 	t.Helper()
 	var e *HTTPError
 	require.ErrorAs(t, err, &e)
