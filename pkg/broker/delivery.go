@@ -209,7 +209,7 @@ func (b *Broker) streamOf(subject string) string {
 	switch b.topology.subjects.kind(subject) {
 	case "selected":
 		return streams.Selected
-	case "missing":
+	case "missing", "large":
 		return streams.Missing
 	case "write":
 		return streams.Write

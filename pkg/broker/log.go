@@ -47,6 +47,12 @@ func (b *Broker) Last(ctx context.Context, stream, subject string) (Entry, error
 	return b.entryOf(ctx, stream, subject, func() (Entry, error) { return b.getLast(ctx, stream, subject) })
 }
 
+// Next returns the first entry of a subject at or behind a stream sequence; [ErrGone] when
+// there is none.
+func (b *Broker) Next(ctx context.Context, stream, subject string, from uint64) (Entry, error) {
+	return b.entryOf(ctx, stream, subject, func() (Entry, error) { return b.getNext(ctx, stream, subject, from) })
+}
+
 func (b *Broker) entryOf(ctx context.Context, stream, subject string, get func() (Entry, error)) (Entry, error) {
 	e, err := get()
 	if err == nil {

@@ -44,10 +44,18 @@ func (s Subjects) Again(site, job string) string {
 	return s.build("missing", site, job+again)
 }
 
+// Large carries documents with large attachments, one a message, to the doc-fetcher at site:
+// they wait for room for the contents, and nothing else shall wait behind them. What of
+// them has to be fetched once more has room of its own, as with [Subjects.Again].
+func (s Subjects) Large(site, job string) string { return s.build("large", site, job) }
+
+// LargeAgain is for Large what [Subjects.Again] is for Missing.
+func (s Subjects) LargeAgain(site, job string) string { return s.build("large", site, job+again) }
+
 // again ends the last token of a subject that belongs to the job before it.
 const again = "-again"
 
-// Job is the job that a subject of a stage's work belongs to: of Selected, Missing, Again
+// Job is the job that a subject of a stage's work belongs to: of Selected, Missing, Large, Again
 // and Write.
 func (s Subjects) Job(subject string) string {
 	return strings.TrimSuffix(subject[strings.LastIndexByte(subject, '.')+1:], again)
@@ -101,6 +109,9 @@ func (s Subjects) Control(side, site string) string { return s.build("control", 
 // Status is where a job's owner says how it goes, for whoever watches: no stream
 // keeps it.
 func (s Subjects) Status(job string) string { return s.build("status", job) }
+
+// Content holds the bytes of a large attachment, in chunks.
+func (s Subjects) Content(id string) string { return s.build("attachments", id) }
 
 func (s Subjects) claim(id string) string { return s.build("claims", id) }
 

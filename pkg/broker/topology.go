@@ -41,6 +41,10 @@ type Limits struct {
 	// refer to them.
 	ClaimsBytes int64
 	ClaimsAge   time.Duration
+	// AttachmentsAge is how long the contents of large attachments are kept at most. How
+	// much there may be of them is not the stream's business but that of package content.
+	// Default 48 hours.
+	AttachmentsAge time.Duration
 }
 
 const (
@@ -68,6 +72,7 @@ func (l Limits) withDefaults() Limits {
 	l.RefusedBytes = orDefault(l.RefusedBytes, 256*mib)
 	l.ClaimsBytes = orDefault(l.ClaimsBytes, 2*gib)
 	l.ClaimsAge = max(orDefault(l.ClaimsAge, 48*time.Hour), l.ChangesAge, l.BodiesAge, l.EventsAge)
+	l.AttachmentsAge = orDefault(l.AttachmentsAge, 48*time.Hour)
 	return l
 }
 
@@ -81,12 +86,12 @@ func orDefault[T comparable](v, fallback T) T {
 
 // Streams names the streams of an installation.
 type Streams struct {
-	Changes, Selected, Missing, Write, Replay, Bodies, Routed, Done, Events, Failures, Refused, Claims string
+	Changes, Selected, Missing, Write, Replay, Bodies, Routed, Done, Events, Failures, Refused, Claims, Attachments string
 }
 
 // Buckets names the key-value buckets of an installation.
 type Buckets struct {
-	Jobs, Feeds, Endpoints, Leases string
+	Jobs, Feeds, Endpoints, Leases, Contents string
 }
 
 // topology is all that an installation keeps in the broker.
@@ -111,10 +116,11 @@ func newTopology(namespace string, replicas int, limits Limits) topology {
 			Write: stream("WRITE"), Replay: stream("REPLAY"), Bodies: stream("BODIES"),
 			Routed: stream("ROUTED"), Done: stream("DONE"), Events: stream("EVENTS"),
 			Failures: stream("FAILURES"), Refused: stream("REFUSED"), Claims: stream("CLAIMS"),
+			Attachments: stream("ATTACHMENTS"),
 		},
 		buckets: Buckets{
 			Jobs: stream("jobs"), Feeds: stream("feeds"),
-			Endpoints: stream("endpoints"), Leases: stream("leases"),
+			Endpoints: stream("endpoints"), Leases: stream("leases"), Contents: stream("contents"),
 		},
 	}
 }
@@ -128,7 +134,7 @@ func (t topology) streamConfigs() []jetstream.StreamConfig {
 		t.log(n.Changes, l.ChangesBytes, l.ChangesAge, s.Changes(Any), s.Owner(Any)),
 		// A job that cannot keep pace fills its own subject only (invariant 5).
 		t.queue(n.Selected, s.Selected(Any, Any)),
-		t.queue(n.Missing, s.Missing(Any, Any)),
+		t.queue(n.Missing, s.Missing(Any, Any), s.Large(Any, Any)),
 		t.queue(n.Write, s.Write(Any, Any)),
 		t.queue(n.Replay, s.Replay(Any)),
 		t.log(n.Bodies, l.BodiesBytes, l.BodiesAge, s.Bodies(Any)),
@@ -139,6 +145,8 @@ func (t topology) streamConfigs() []jetstream.StreamConfig {
 		t.state(n.Failures, l.Failures, l.FailuresBytes, s.Failures(Any, Any)),
 		t.state(n.Refused, l.Failures, l.RefusedBytes, s.Refused(Any, Any)),
 		t.log(n.Claims, l.ClaimsBytes, l.ClaimsAge, s.claim(Any)),
+		// What of it may go is decided by a ledger: the oldest may be what is written next.
+		t.log(n.Attachments, -1, l.AttachmentsAge, s.Content(Any)),
 	}
 }
 
@@ -185,7 +193,7 @@ func (t topology) queue(name string, subjects ...string) jetstream.StreamConfig 
 // bucketConfigs declares the key-value buckets.
 func (t topology) bucketConfigs() []jetstream.KeyValueConfig {
 	var configs []jetstream.KeyValueConfig
-	for _, name := range []string{t.buckets.Jobs, t.buckets.Feeds, t.buckets.Endpoints, t.buckets.Leases} {
+	for _, name := range []string{t.buckets.Jobs, t.buckets.Feeds, t.buckets.Endpoints, t.buckets.Leases, t.buckets.Contents} {
 		configs = append(configs, jetstream.KeyValueConfig{
 			Bucket:         name,
 			History:        1,
@@ -259,7 +267,7 @@ func (b *Broker) Limits() Limits {
 // perSubject is how many messages a subject may hold; 0 when it is not bounded.
 func (b *Broker) perSubject(subject string) int {
 	switch b.topology.subjects.kind(subject) {
-	case "selected", "missing", "write", "replay":
+	case "selected", "missing", "large", "write", "replay":
 		return int(b.queueLimit.Load())
 	}
 	return 0

@@ -3,10 +3,12 @@ package couch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // Get returns the bytes of a document, with query parameters such as rev, revs and
@@ -86,6 +88,13 @@ type Attachment struct {
 // att_encoding_info=true: what is stored compressed is sent as it is, or the copy's digest
 // would differ from the original's. The caller closes the result.
 func (db *DB) GetAttachment(ctx context.Context, id, rev, name, encoding string) (*Attachment, error) {
+	return db.GetAttachmentFrom(ctx, id, rev, name, encoding, 0)
+}
+
+// GetAttachmentFrom is [DB.GetAttachment] from an offset of the stored bytes on. Servers that
+// can (CouchDB, for what it stores as it is) send the rest alone; of the others what precedes
+// it is read and dropped.
+func (db *DB) GetAttachmentFrom(ctx context.Context, id, rev, name, encoding string, offset int64) (*Attachment, error) {
 	r := db.request(http.MethodGet, attachmentPath(id, name))
 	if rev != "" {
 		r.query = url.Values{"rev": {rev}}
@@ -95,20 +104,39 @@ func (db *DB) GetAttachment(ctx context.Context, id, rev, name, encoding string)
 	// is not asked for where it is not stored: a proxy or PouchDB's server
 	// would compress, and the answer would look the same.
 	if encoding == "" {
-		encoding = "identity"
+		encoding = unencoded
 	}
 	r.header.Set("Accept-Encoding", encoding)
+	if offset > 0 && encoding == unencoded {
+		r.header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
 	resp, err := db.open(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return &Attachment{
+	a := &Attachment{
 		ContentType: resp.Header.Get("Content-Type"),
 		Encoding:    resp.Header.Get("Content-Encoding"),
 		Length:      resp.ContentLength,
 		ReadCloser:  &cutReader{ReadCloser: resp.Body, request: r},
-	}, nil
+	}
+	if resp.StatusCode == http.StatusPartialContent {
+		if begin := fmt.Sprintf("bytes %d-", offset); !strings.HasPrefix(resp.Header.Get("Content-Range"), begin) {
+			return nil, errors.Join(r.cut(fmt.Errorf("%w: another range than %s", errShape, begin)), a.Close())
+		}
+		return a, nil
+	}
+	if _, err := io.CopyN(io.Discard, a, offset); err != nil {
+		return nil, errors.Join(r.cut(err), a.Close())
+	}
+	if a.Length >= 0 {
+		a.Length -= offset
+	}
+	return a, nil
 }
+
+// unencoded is the encoding of what is not compressed.
+const unencoded = "identity"
 
 // cutReader turns the errors of an answer's body into [CutError].
 type cutReader struct {

@@ -29,6 +29,9 @@ type OpenRevsOptions struct {
 	// Attachments asks for attachments: as following parts, where the server speaks
 	// multipart, and otherwise (PouchDB) in the documents, in Base64.
 	Attachments bool
+	// AttEncodingInfo says of each attachment, where none is asked for, how the server stores
+	// it. Servers that do not know it ignore it.
+	AttEncodingInfo bool
 	// AttsSince leaves out attachments that these revisions have already. It is
 	// shortened to what fits into a URL, which costs no more than sending some attachments again.
 	AttsSince []string
@@ -104,6 +107,9 @@ func (db *DB) openRevsRequest(id string, revs []string, o OpenRevsOptions, budge
 		r.query.Set("latest", "true")
 	}
 	if !o.Attachments {
+		if o.AttEncodingInfo {
+			r.query.Set("att_encoding_info", "true")
+		}
 		return r
 	}
 	r.query.Set("attachments", "true") // for servers without multipart

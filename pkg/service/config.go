@@ -41,6 +41,10 @@ type Config struct {
 	PerSubject int
 	// Site that the program works at (--site, MILLRACE_SITE).
 	Site string
+	// AttachmentsCapacity is how much the contents of large attachments may take of the
+	// broker's disk together, as far as this program stores them (--attachments-capacity,
+	// MILLRACE_ATTACHMENTS_CAPACITY). What is larger alone is rejected.
+	AttachmentsCapacity Bytes
 	// SealKey encrypts the site's credentials in the broker: 32 bytes in base64
 	// (MILLRACE_SEAL_KEY; there is no flag, because flags can be seen by all users).
 	SealKey string
@@ -60,9 +64,9 @@ type Config struct {
 }
 
 // FromEnvironment returns the configuration that the environment gives, with the
-// defaults for the rest.
+// defaults for the rest. What it cannot read of it [Config.Check] says.
 func FromEnvironment() Config {
-	return Config{
+	c := Config{
 		NATS:        os.Getenv("MILLRACE_NATS"),
 		CredsFile:   os.Getenv("MILLRACE_NATS_CREDS"),
 		CAFile:      os.Getenv("MILLRACE_NATS_CA"),
@@ -77,6 +81,10 @@ func FromEnvironment() Config {
 		LogFormat: cmp.Or(os.Getenv("MILLRACE_LOG_FORMAT"), "text"),
 		LogLevel:  cmp.Or(os.Getenv("MILLRACE_LOG_LEVEL"), "info"),
 	}
+	if text, ok := os.LookupEnv("MILLRACE_ATTACHMENTS_CAPACITY"); ok && c.AttachmentsCapacity.Set(text) != nil {
+		c.AttachmentsCapacity = -1
+	}
+	return c
 }
 
 // Flags adds a flag for each setting that may be seen, with the present values as
@@ -93,6 +101,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.SecretFiles, "secret-files", c.SecretFiles, "directory, or HOST=directory, with credentials that jobs may refer to ($MILLRACE_SECRET_FILES)")
 	f.StringSliceVar(&c.SecretEnv, "secret-env", c.SecretEnv, "prefix, or HOST=prefix, of variables with such credentials ($MILLRACE_SECRET_ENV)")
 	f.StringVar(&c.SecretNetrc, "secret-netrc", c.SecretNetrc, "netrc file for jobs that ask for one ($MILLRACE_SECRET_NETRC)")
+	f.Var(&c.AttachmentsCapacity, "attachments-capacity", "what large attachments may take of the broker's disk together ($MILLRACE_ATTACHMENTS_CAPACITY; default 4GiB)")
 	c.LogFlags(f)
 }
 
@@ -151,6 +160,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("--namespace: expected lower-case letters, digits and -, got %q", c.Namespace)
 	case !name.MatchString(c.Site):
 		return fmt.Errorf("--site: expected lower-case letters, digits and -, got %q", c.Site)
+	case c.AttachmentsCapacity < 0:
+		return errors.New("--attachments-capacity: expected a size such as 4GiB")
 	case c.Replicas < 0 || c.Replicas > 5:
 		return fmt.Errorf("--replicas: expected 1 to 5, got %d", c.Replicas)
 	case (c.CertFile == "") != (c.KeyFile == ""):

@@ -29,6 +29,9 @@ type Env struct {
 	// PerJob is how many batches of one job a stage works on at once, unless the job says
 	// otherwise.
 	PerJob int
+	// AttachmentsCapacity is how many bytes the contents of large attachments may have
+	// together; 0 for the default.
+	AttachmentsCapacity int64
 	// Pool opens the site's databases.
 	Pool *endpoint.Pool
 
@@ -81,7 +84,7 @@ func Open(ctx context.Context, c Config, program string, embedded *broker.Embedd
 	}
 	host, _ := os.Hostname() // only for people
 	e := &Env{
-		Broker: b, Telemetry: t, Log: log, Site: c.Site, PerJob: DefaultPerJob,
+		Broker: b, Telemetry: t, Log: log, Site: c.Site, PerJob: DefaultPerJob, AttachmentsCapacity: int64(c.AttachmentsCapacity),
 		Holder: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), nuid.Next()),
 		bucket: func(site string) *endpoint.Store { return endpoint.NewStore(bucket, site, sealer) },
 	}

@@ -95,8 +95,11 @@ type MissingBatch struct {
 	// Whether attachments are to be fetched in full, without regard to what the
 	// ancestors at the target have (after 412 missing_stub).
 	FullAttachments bool `protobuf:"varint,5,opt,name=full_attachments,json=fullAttachments,proto3" json:"full_attachments,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Whether the documents are known to have large attachments, and are fetched with
+	// their contents without being looked at in bulk first.
+	Large         bool `protobuf:"varint,6,opt,name=large,proto3" json:"large,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MissingBatch) Reset() {
@@ -160,6 +163,13 @@ func (x *MissingBatch) GetPart() *Part {
 func (x *MissingBatch) GetFullAttachments() bool {
 	if x != nil {
 		return x.FullAttachments
+	}
+	return false
+}
+
+func (x *MissingBatch) GetLarge() bool {
+	if x != nil {
+		return x.Large
 	}
 	return false
 }
@@ -864,7 +874,12 @@ type AttachmentRef struct {
 	// Stored length in bytes.
 	Length uint64 `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"`
 	// The chunks, in order; they have no documents.
-	Chunks        []*BodyRef `protobuf:"bytes,5,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	Chunks []*BodyRef `protobuf:"bytes,5,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	// Set in place of chunks where the bytes stand in the stream ATTACHMENTS: the
+	// content's id.
+	Content string `protobuf:"bytes,6,opt,name=content,proto3" json:"content,omitempty"`
+	// MD5 of the content's bytes, as they were read from the source.
+	Md5           []byte `protobuf:"bytes,7,opt,name=md5,proto3" json:"md5,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -930,6 +945,20 @@ func (x *AttachmentRef) GetLength() uint64 {
 func (x *AttachmentRef) GetChunks() []*BodyRef {
 	if x != nil {
 		return x.Chunks
+	}
+	return nil
+}
+
+func (x *AttachmentRef) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+func (x *AttachmentRef) GetMd5() []byte {
+	if x != nil {
+		return x.Md5
 	}
 	return nil
 }
@@ -1163,13 +1192,14 @@ var File_millrace_v1_documents_proto protoreflect.FileDescriptor
 
 const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmillrace/v1/documents.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\xf3\x01\n" +
+	"\x1bmillrace/v1/documents.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\x89\x02\n" +
 	"\fMissingBatch\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12+\n" +
 	"\x04docs\x18\x02 \x03(\v2\x17.millrace.v1.MissingDocR\x04docs\x121\n" +
 	"\bcounters\x18\x03 \x01(\v2\x15.millrace.v1.CountersR\bcounters\x12%\n" +
 	"\x04part\x18\x04 \x01(\v2\x11.millrace.v1.PartR\x04part\x12)\n" +
-	"\x10full_attachments\x18\x05 \x01(\bR\x0ffullAttachments\"k\n" +
+	"\x10full_attachments\x18\x05 \x01(\bR\x0ffullAttachments\x12\x14\n" +
+	"\x05large\x18\x06 \x01(\bR\x05large\"k\n" +
 	"\bReplayed\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12,\n" +
 	"\x04docs\x18\x02 \x03(\v2\x18.millrace.v1.ReplayedDocR\x04docs\"\xdd\x02\n" +
@@ -1227,13 +1257,15 @@ const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\x05stubs\x18\x05 \x01(\bR\x05stubs\"t\n" +
 	"\fMultipartDoc\x12&\n" +
 	"\x03doc\x18\x01 \x01(\v2\x14.millrace.v1.BodyRefR\x03doc\x12<\n" +
-	"\vattachments\x18\x02 \x03(\v2\x1a.millrace.v1.AttachmentRefR\vattachments\"\xa8\x01\n" +
+	"\vattachments\x18\x02 \x03(\v2\x1a.millrace.v1.AttachmentRefR\vattachments\"\xd4\x01\n" +
 	"\rAttachmentRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fcontent_type\x18\x02 \x01(\tR\vcontentType\x12\x1a\n" +
 	"\bencoding\x18\x03 \x01(\tR\bencoding\x12\x16\n" +
 	"\x06length\x18\x04 \x01(\x04R\x06length\x12,\n" +
-	"\x06chunks\x18\x05 \x03(\v2\x14.millrace.v1.BodyRefR\x06chunks\"\xf7\x02\n" +
+	"\x06chunks\x18\x05 \x03(\v2\x14.millrace.v1.BodyRefR\x06chunks\x12\x18\n" +
+	"\acontent\x18\x06 \x01(\tR\acontent\x12\x10\n" +
+	"\x03md5\x18\a \x01(\fR\x03md5\"\xf7\x02\n" +
 	"\tRejection\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/content"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -16,6 +17,8 @@ import (
 type bodyReader struct {
 	broker *broker.Broker
 	prefix string // of the messages' ids
+	// store has the contents of large attachments.
+	store *content.Store
 }
 
 // read returns the bytes of one message. It is [broker.ErrGone] when the message
@@ -53,9 +56,12 @@ func (r *bodyReader) documents(ctx context.Context, ref *millracev1.BodyRef) ([]
 	return docs, nil
 }
 
-// content returns an attachment's bytes as a stream that holds one chunk at a
+// content returns an attachment's bytes as a stream that holds one or two chunks at a
 // time (invariant 5).
 func (r *bodyReader) content(ctx context.Context, a *millracev1.AttachmentRef) io.ReadCloser {
+	if a.Content != "" {
+		return r.store.Open(ctx, a.Content, int64(a.Length), a.Md5)
+	}
 	return &chunkReader{ctx: ctx, bodies: r, chunks: a.Chunks}
 }
 

@@ -28,7 +28,10 @@ func (svc *Service) replay(ctx context.Context, b *millracev1.WriteBatch) error 
 		result = failures.Failed(b.Position, b.Replayed, err)
 	}
 	subject := svc.stage.Broker().Subjects().Replayed(b.Position.Job, b.Position.Replay)
-	return svc.stage.Publish(ctx, subject, stage.BatchID(b.Position), result)
+	if err := svc.stage.Publish(ctx, subject, stage.BatchID(b.Position), result); err != nil {
+		return err
+	}
+	return svc.release(ctx, b)
 }
 
 // errAskedAgain says that the batch is fetched once more, and nothing is to be said of it yet.
@@ -50,6 +53,9 @@ func (svc *Service) rewrite(ctx context.Context, b *millracev1.WriteBatch) (*mil
 		out := &millracev1.MissingBatch{Position: b.Position, Docs: b.Replayed, FullAttachments: true}
 		id := fmt.Sprintf("%s.gone.%d", stage.BatchID(b.Position), stage.Sequence(ctx))
 		subject := svc.stage.Broker().Subjects().ReplayedMissing(job.SourceSite, job.Id)
+		if err := svc.release(ctx, b); err != nil {
+			return nil, err
+		}
 		return nil, errors.Join(errAskedAgain, svc.stage.Publish(ctx, subject, id, out))
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/content"
 	"millrace/pkg/couch"
 	"millrace/pkg/directory"
 	"millrace/pkg/endpoint"
@@ -32,11 +33,15 @@ type Service struct {
 	failures *failures.Store
 	// recorded is, of each run, which revisions had been rejected before it began.
 	recorded *directory.PerRun[*recorded]
+	store    *content.Store
 }
 
 // New registers the stage's handler; the stage's Run starts it.
 func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool) (*Service, error) {
-	svc := &Service{stage: s, jobs: jobs, pool: pool, failures: failures.NewStore(s.Broker(), s.Publisher())}
+	svc := &Service{
+		stage: s, jobs: jobs, pool: pool, failures: failures.NewStore(s.Broker(), s.Publisher()),
+		store: content.New(s.Broker(), s.Publisher(), content.Options{}),
+	}
 	svc.recorded = directory.NewPerRun(func() *recorded { return &recorded{} })
 	in := stage.Input{
 		Stream: s.Broker().Streams().Write, Filter: s.Broker().Subjects().Write(s.Site(), broker.Any),
@@ -74,7 +79,7 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.WriteBatch) error 
 }
 
 func (svc *Service) apply(ctx context.Context, a *apply, target *millracev1.EndpointRef, db *couch.DB, b *millracev1.WriteBatch) error {
-	bodies := &bodyReader{broker: svc.stage.Broker(), prefix: b.BodyPrefix}
+	bodies := &bodyReader{broker: svc.stage.Broker(), prefix: b.BodyPrefix, store: svc.store}
 	all := requests{apply: a, enough: share(bodyBytes(b.Bodies))}
 	for _, ref := range b.Bodies {
 		docs, err := bodies.documents(ctx, ref)
@@ -128,7 +133,36 @@ func (svc *Service) refetch(ctx context.Context, job *millracev1.Job, b *millrac
 		again = "full"
 	}
 	id := fmt.Sprintf("%s.%s.%d", stage.PartID(b.Position, b.Part), again, stage.Sequence(ctx))
-	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Again(job.SourceSite, job.Id), id, out)
+	subject := svc.stage.Broker().Subjects().Again(job.SourceSite, job.Id)
+	if hasContents(b) {
+		subject = svc.stage.Broker().Subjects().LargeAgain(job.SourceSite, job.Id)
+	}
+	// First the room is given back: whoever fetches the part again waits for some, and this may
+	// wait until he has got it.
+	if err := svc.release(ctx, b); err != nil {
+		return err
+	}
+	return svc.stage.Publish(ctx, subject, id, out)
+}
+
+// release gives back the room that is kept for contents of the part.
+func (svc *Service) release(ctx context.Context, b *millracev1.WriteBatch) error {
+	if !hasContents(b) {
+		return nil
+	}
+	return svc.store.Release(ctx, stage.PartID(b.Position, b.Part))
+}
+
+// hasContents reports whether room is kept for contents of the part.
+func hasContents(b *millracev1.WriteBatch) bool {
+	for _, m := range b.Multiparts {
+		for _, a := range m.Attachments {
+			if a.Content != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // done records what was rejected and then that the part is done.
@@ -148,5 +182,8 @@ func (svc *Service) done(ctx context.Context, job *millracev1.Job, b *millracev1
 	counters.BytesWritten += a.bytes
 	counters.DocWriteFailures += uint64(len(rejected))
 	done := &millracev1.Done{Position: b.Position, Part: b.Part, Counters: counters}
-	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Done(job.Id), stage.PartID(b.Position, b.Part), done)
+	if err := svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Done(job.Id), stage.PartID(b.Position, b.Part), done); err != nil {
+		return err
+	}
+	return svc.release(ctx, b)
 }

@@ -50,9 +50,12 @@ func atOnce(ctx context.Context, n int, do func(ctx context.Context, i int) erro
 func (f *fetch) attachments(ctx context.Context, wants []want) error {
 	inline, mixed := gathering{limit: inlineLimit}, gathering{limit: mixedLimit}
 	for _, w := range wants {
-		if bytes, ok := inlineable(w.attachments); ok {
+		switch bytes, ok := inlineable(w.attachments); {
+		case ok:
 			inline.add(w, bytes)
-		} else {
+		case bytes > largeBytes:
+			f.setAside(w)
+		default:
 			mixed.add(w, bytes)
 		}
 	}

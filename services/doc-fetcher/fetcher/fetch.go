@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"millrace/pkg/couch"
@@ -27,6 +28,8 @@ type fetch struct {
 	retryDelay time.Duration
 	// full fetches all attachments, whatever the target has.
 	full bool
+	// known says that all that is wanted is large.
+	known bool
 	// singly asks for every document alone: use_bulk_get is false, or the source is
 	// known to have no _bulk_get.
 	singly bool
@@ -37,6 +40,13 @@ type fetch struct {
 	unmixed bool
 	// lacksMixed is told that the source does.
 	lacksMixed func()
+	// contents keeps those of large attachments.
+	contents contents
+	// order tells somebody to fetch a document as a part of its own.
+	order func(ctx context.Context, w want, part *millracev1.Part) error
+
+	mu    sync.Mutex
+	heavy []want // set aside
 }
 
 // want is a revision to be fetched.
@@ -59,6 +69,17 @@ func wanted(b *millracev1.MissingBatch) []want {
 
 // run fetches all that is wanted and packs it.
 func (f *fetch) run(ctx context.Context, wants []want) error {
+	if f.known {
+		return f.large(ctx, wants)
+	}
+	if err := f.runLight(ctx, wants); err != nil {
+		return err
+	}
+	return f.setAsideFetch(ctx)
+}
+
+// runLight fetches what is wanted and sets aside what is large.
+func (f *fetch) runLight(ctx context.Context, wants []want) error {
 	if f.singly {
 		return f.each(ctx, wants)
 	}

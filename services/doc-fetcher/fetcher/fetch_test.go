@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,8 +27,10 @@ type fetched struct {
 	inline   []string // id and rev of what travels in a request of many
 	multi    []string // of what travels alone
 	stubs    int
-	lacking  bool // the source was found to have no _bulk_get
-	unmixed  bool // it was found to answer it with JSON only
+	cellar   *cellar
+	ordered  []string // what is to be fetched as a part of its own
+	lacking  bool     // the source was found to have no _bulk_get
+	unmixed  bool     // it was found to answer it with JSON only
 }
 
 func open(t *testing.T, url string) *couch.DB {
@@ -47,6 +50,12 @@ func tryGet(t *testing.T, db *couch.DB, b *millracev1.MissingBatch, change func(
 	p := newPacker(out.shelf, b, "a1")
 	f := &fetch{db: db, packer: p, retryDelay: 1, full: b.FullAttachments}
 	f.lacksBulkGet, f.lacksMixed = func() { out.lacking = true }, func() { out.unmixed = true }
+	out.cellar = &cellar{contents: map[string][]byte{}}
+	f.contents = out.cellar
+	f.order = func(_ context.Context, w want, part *millracev1.Part) error {
+		out.ordered = append(out.ordered, fmt.Sprintf("%s %s as %d", w.id, w.rev, part.Number))
+		return nil
+	}
 	if change != nil {
 		change(f)
 	}

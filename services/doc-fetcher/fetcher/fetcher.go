@@ -5,6 +5,7 @@ package fetcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/content"
 	"millrace/pkg/directory"
 	"millrace/pkg/endpoint"
 	"millrace/pkg/stage"
@@ -33,20 +35,31 @@ type Service struct {
 	retryDelay time.Duration
 	lacking    *lacking // sources without _bulk_get
 	unmixed    *lacking // sources without multipart answers to it
+	store      *content.Store
 }
 
-// New registers the stage's handler; the stage's Run starts it. Revisions that the
-// source does not find are asked for again after retryDelay.
-func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool, retryDelay time.Duration) (*Service, error) {
-	svc := &Service{stage: s, jobs: jobs, pool: pool, retryDelay: retryDelay, lacking: newLacking(time.Now), unmixed: newLacking(time.Now)}
+// New registers the stage's handlers; the stage's Run starts them. Revisions that the
+// source does not find are asked for again after retryDelay. The contents of large
+// attachments together have capacity bytes at most; 0 for the default.
+func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool, retryDelay time.Duration, capacity int64) (*Service, error) {
+	svc := &Service{
+		stage: s, jobs: jobs, pool: pool, retryDelay: retryDelay,
+		lacking: newLacking(time.Now), unmixed: newLacking(time.Now),
+		store: content.New(s.Broker(), s.Publisher(), content.Options{Capacity: capacity}),
+	}
 	in := stage.Input{
 		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Missing(s.Site(), broker.Any),
 		Durable: Name + "-" + s.Site(), InFlight: 16, Workers: jobs.Workers,
 	}
-	return svc, stage.Consume(s, in, svc.handle)
+	// Those wait for room, and nothing else shall wait for a place to work behind them.
+	large := stage.Input{
+		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Large(s.Site(), broker.Any),
+		Durable: Name + "-large-" + s.Site(), InFlight: 8, Workers: jobs.Workers,
+	}
+	return svc, errors.Join(stage.Consume(s, in, svc.handle), stage.Consume(s, large, svc.handle))
 }
 
-// handle fetches one batch, or one part of a batch again.
+// handle fetches one batch, or one part of a batch again or by itself.
 func (svc *Service) handle(ctx context.Context, b *millracev1.MissingBatch) error {
 	if b.Position.GetReplay() != "" {
 		return svc.replay(ctx, b)
@@ -56,6 +69,9 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.MissingBatch) erro
 		return err
 	}
 	p, err := svc.fetch(ctx, job, b, &publishing{svc: svc, job: job})
+	if errors.Is(err, content.ErrNoRoom) {
+		return err // it comes again, and others meanwhile
+	}
 	if err != nil {
 		return svc.stage.Fail(ctx, b.Position, err)
 	}
@@ -70,17 +86,30 @@ func (svc *Service) fetch(ctx context.Context, job *millracev1.Job, b *millracev
 	}
 	p := newPacker(out, b, nuid.Next())
 	f := &fetch{
-		db: db, packer: p, retryDelay: svc.retryDelay, full: b.FullAttachments,
+		db: db, packer: p, retryDelay: svc.retryDelay, full: b.FullAttachments, known: b.Large,
 		singly:       (job.GetTuning() != nil && !job.Tuning.UseBulkGet) || svc.lacking.has(job.Source),
 		lacksBulkGet: func() { svc.lacking.add(job.Source) },
 		unmixed:      svc.unmixed.has(job.Source),
 		lacksMixed:   func() { svc.unmixed.add(job.Source) },
+		contents:     &storing{svc: svc, job: job, batch: b},
+		order: func(ctx context.Context, w want, part *millracev1.Part) error {
+			return svc.order(ctx, job, b, w, part)
+		},
 	}
 	if err := f.run(ctx, wanted(b)); err != nil {
 		return nil, fmt.Errorf("read documents: %w", err)
 	}
 	trace.SpanFromContext(ctx).SetAttributes(telemetry.Docs(len(p.seen)))
 	return p, nil
+}
+
+// order has a document fetched that is large, as a part of its own.
+func (svc *Service) order(ctx context.Context, job *millracev1.Job, b *millracev1.MissingBatch, w want, part *millracev1.Part) error {
+	out := &millracev1.MissingBatch{
+		Position: b.Position, Part: part, FullAttachments: b.FullAttachments, Large: true,
+		Docs: []*millracev1.MissingDoc{{Id: w.id, Revs: []string{w.rev}, PossibleAncestors: w.ancestors}},
+	}
+	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Large(job.SourceSite, job.Id), stage.PartID(b.Position, part)+".large", out)
 }
 
 // publishing is the outlet of a batch.

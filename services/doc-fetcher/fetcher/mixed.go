@@ -57,6 +57,12 @@ func (f *fetch) takeAll(ctx context.Context, revs *couch.OpenRevs, asked []want)
 		if !left[r] && !f.packer.fresh(r.id, r.rev) {
 			continue
 		}
+		if tooLarge(rev.Meta) {
+			// A newer leaf since it was looked at. The rest of the answer is asked for otherwise.
+			f.setAside(want{id: r.id, rev: r.rev, ancestors: ancestorsOf(asked, r.id)})
+			delete(left, r)
+			break
+		}
 		delete(left, r)
 		f.packer.count(func(c *millracev1.Counters) { c.BulkGetDocs++ })
 		if err := f.take(ctx, rev); err != nil {
@@ -69,6 +75,16 @@ func (f *fetch) takeAll(ctx context.Context, revs *couch.OpenRevs, asked []want)
 		}
 	}
 	return rest, nil
+}
+
+// ancestorsOf are those that the target may have of a document that was asked for.
+func ancestorsOf(asked []want, id string) []string {
+	for _, w := range asked {
+		if w.id == id {
+			return w.ancestors
+		}
+	}
+	return nil
 }
 
 // mixable separates the documents whose ids CouchDB cannot write into the head of a part: it

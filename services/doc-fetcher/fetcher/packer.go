@@ -168,6 +168,14 @@ func (p *packer) roll(ctx context.Context) error {
 	return p.publish(ctx, false)
 }
 
+// reservePart numbers a part that somebody else publishes.
+func (p *packer) reservePart() *millracev1.Part {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.number++
+	return &millracev1.Part{Attempt: p.attempt, Number: p.number}
+}
+
 // finish publishes the last part; it may be empty, which says that the batch has
 // nothing more to be done.
 func (p *packer) finish(ctx context.Context) error {

@@ -2,7 +2,9 @@ package fetcher
 
 import (
 	"context"
+	"errors"
 
+	"millrace/pkg/content"
 	"millrace/pkg/failures"
 	"millrace/pkg/stage"
 	millracev1 "millrace/proto/millrace/v1"
@@ -20,7 +22,7 @@ func (svc *Service) replay(ctx context.Context, b *millracev1.MissingBatch) erro
 			return p.finish(ctx)
 		}
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, content.ErrNoRoom) {
 		return err
 	}
 	subject := svc.stage.Broker().Subjects().Replayed(b.Position.Job, b.Position.Replay)

@@ -17,7 +17,7 @@ func Serve(ctx context.Context, env *service.Env) error {
 	if err != nil {
 		return err
 	}
-	if _, err := New(s, jobs, env.Pool, DefaultRetryDelay); err != nil {
+	if _, err := New(s, jobs, env.Pool, DefaultRetryDelay, env.AttachmentsCapacity); err != nil {
 		return err
 	}
 	return service.Together(ctx, s.Run, func(ctx context.Context) error { return jobs.Watch(ctx, nil) })

@@ -28,13 +28,18 @@ func (f *fetch) each(ctx context.Context, wants []want) error {
 	if missing, err = f.pass(ctx, missing); err != nil {
 		return err
 	}
-	for _, w := range missing {
+	f.vanished(missing)
+	return nil
+}
+
+// vanished rejects revisions that the source does not find any more.
+func (f *fetch) vanished(wants []want) {
+	for _, w := range wants {
 		f.packer.reject(&millracev1.Rejection{
 			Id: w.id, Rev: w.rev, Status: http.StatusNotFound, Error: "not_found",
 			Reason: "the source listed the revision and has it no more", Attempts: missingRetries + 1,
 		})
 	}
-	return nil
 }
 
 // pass asks for each document once and returns those that the source does not find.
@@ -83,10 +88,24 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 		if !f.packer.fresh(rev.Meta.ID, rev.Meta.Rev) && rev.Meta.Rev != w.rev {
 			continue
 		}
+		if tooLarge(rev.Meta) {
+			// The answer is left where it is: what it would go on with is fetched otherwise.
+			f.setAside(w)
+			return true, nil
+		}
 		if err := f.take(ctx, rev); err != nil {
 			return found, err
 		}
 	}
+}
+
+// tooLarge reports whether the attachments that follow a document are too large for BODIES.
+func tooLarge(m rawdoc.Meta) bool {
+	n := int64(0)
+	for _, a := range m.Following() {
+		n += a.StoredLength()
+	}
+	return n > largeBytes
 }
 
 // databaseThere tells a missing document from a missing database, both of which are a 404:
@@ -130,28 +149,34 @@ func follows(m rawdoc.Meta) bool {
 	return false
 }
 
-// attachment publishes an attachment's content in chunks, one of which is in
-// memory at a time (invariant 5).
+// attachment publishes an attachment's content in chunks.
 func (f *fetch) attachment(ctx context.Context, a *couch.FollowingAttachment) (*millracev1.AttachmentRef, error) {
 	out := &millracev1.AttachmentRef{
 		Name: a.Name, ContentType: a.ContentType, Encoding: a.Encoding, Length: uint64(a.StoredLength()),
 	}
-	chunk := make([]byte, bodyBytes)
-	for {
-		n, err := io.ReadFull(a, chunk)
-		if n > 0 {
-			ref, perr := f.packer.addChunk(ctx, chunk[:n])
-			if perr != nil {
-				return nil, perr
-			}
-			out.Chunks = append(out.Chunks, ref)
+	var err error
+	out.Chunks, err = f.publishChunks(ctx, a, a.StoredLength())
+	return out, err
+}
+
+// publishChunks publishes what is read, length bytes, one chunk of which is in memory at
+// a time (invariant 5).
+func (f *fetch) publishChunks(ctx context.Context, from io.Reader, length int64) (chunks []*millracev1.BodyRef, err error) {
+	chunk := make([]byte, min(bodyBytes, length))
+	for left := length; left > 0; left -= int64(len(chunk)) {
+		chunk = chunk[:min(int64(len(chunk)), left)]
+		if _, err := io.ReadFull(from, chunk); err != nil {
+			return nil, unexpected(err)
 		}
-		switch err {
-		case nil:
-		case io.EOF, io.ErrUnexpectedEOF: // a cut attachment fails with another error
-			return out, nil
-		default:
+		ref, err := f.packer.addChunk(ctx, chunk)
+		if err != nil {
 			return nil, err
 		}
+		chunks = append(chunks, ref)
 	}
+	_, err = from.Read(make([]byte, 1)) // whether it ends there
+	if err == io.EOF {
+		err = nil
+	}
+	return chunks, err
 }

@@ -76,6 +76,8 @@ type Options struct {
 	Log io.Writer
 	// PerJob is how many batches of one job each stage works on; 0 for the default.
 	PerJob int
+	// AttachmentsCapacity is what large attachments may take together; 0 for the default.
+	AttachmentsCapacity service.Bytes
 }
 
 // Pipeline is a running pipeline and a client of it.
@@ -101,7 +103,7 @@ func Start(t *testing.T, o Options) *Pipeline {
 		o.LeaseTTL = 3 * time.Second
 	}
 	p := &Pipeline{t: t, options: o, log: logger(o.Log)}
-	p.config = service.Config{Namespace: "millrace", Site: service.DefaultSite, SealKey: o.SealKey, AnySecret: o.AnySecret, Replicas: 1}
+	p.config = service.Config{AttachmentsCapacity: o.AttachmentsCapacity, Namespace: "millrace", Site: service.DefaultSite, SealKey: o.SealKey, AnySecret: o.AnySecret, Replicas: 1}
 	var err error
 	p.embedded, err = broker.StartEmbedded(p.Context(), broker.EmbeddedOptions{DataDir: t.TempDir(), Logger: p.log})
 	if err != nil {

@@ -111,6 +111,8 @@ func (r *run) clear(ctx context.Context) error {
 		{n.Selected, s.Selected(r.job.TargetSite, job)},
 		{n.Missing, s.Missing(r.job.SourceSite, job)},
 		{n.Missing, s.Again(r.job.SourceSite, job)},
+		{n.Missing, s.Large(r.job.SourceSite, job)},
+		{n.Missing, s.LargeAgain(r.job.SourceSite, job)},
 		{n.Write, s.Write(r.job.TargetSite, job)},
 		{n.Replay, s.Replay(job)},
 		{n.Done, s.Done(job)},

@@ -137,6 +137,8 @@ func (r *run) queuesEmpty(ctx context.Context) (bool, error) {
 		{n.Selected, s.Selected(r.job.TargetSite, r.job.Id)},
 		{n.Missing, s.Missing(r.job.SourceSite, r.job.Id)},
 		{n.Missing, s.Again(r.job.SourceSite, r.job.Id)},
+		{n.Missing, s.Large(r.job.SourceSite, r.job.Id)},
+		{n.Missing, s.LargeAgain(r.job.SourceSite, r.job.Id)},
 		{n.Write, s.Write(r.job.TargetSite, r.job.Id)},
 	} {
 		_, err := b.Last(ctx, q.stream, q.subject)
