@@ -24,6 +24,10 @@ type EmbeddedOptions struct {
 	// Listen is "host:port" for clients from outside the process; port 0 takes
 	// a free one. Empty: no port at all, the broker serves its own process only.
 	Listen string
+	// Door lets other programs of this user in, whatever Listen says: those that can read the
+	// data directory find there where the server is, and the secret that opens it. They may
+	// look and ask, but hold no leases. See [Door].
+	Door bool
 	// SyncInterval between forced writes to disk; 0 means NATS' default of two
 	// minutes. What was acknowledged since the last one may be lost to a power
 	// failure, not to a crash of the process. Replications survive that
@@ -55,6 +59,7 @@ type Embedded struct {
 	server *server.Server
 	lock   *flock.Flock
 	listen bool
+	door   door
 }
 
 // StartEmbedded starts a server and waits until it serves. The error is
@@ -65,6 +70,9 @@ func StartEmbedded(ctx context.Context, o EmbeddedOptions) (*Embedded, error) {
 		return nil, err
 	}
 	e := &Embedded{lock: lock, listen: o.Listen != ""}
+	if o.Door {
+		e.door = newDoor(o.DataDir, !e.listen)
+	}
 	if err := e.start(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("start embedded broker in %s: %w", o.DataDir, err), e.Close())
 	}
@@ -96,6 +104,7 @@ func (e *Embedded) start(ctx context.Context, o EmbeddedOptions) error {
 	if err != nil {
 		return err
 	}
+	e.door.fit(options)
 	e.server, err = server.NewServer(options)
 	if err != nil {
 		return err
@@ -104,7 +113,10 @@ func (e *Embedded) start(ctx context.Context, o EmbeddedOptions) error {
 		e.server.SetLoggerV2(serverLog{o.Logger}, false, false, false)
 	}
 	e.server.Start()
-	return e.waitReady(ctx, o.ReadyTimeout)
+	if err := e.waitReady(ctx, o.ReadyTimeout); err != nil {
+		return err
+	}
+	return e.door.open(e.server.ClientURL())
 }
 
 // waitReady asks in short steps, because the server's own wait knows no context.
@@ -163,18 +175,23 @@ func (e *Embedded) ClientURL() string {
 	return e.server.ClientURL()
 }
 
-// Private reports that nobody outside this process can connect, so that
+// Private reports that the services of this process are the only ones, so that
 // whatever a lease says, no other process can hold one.
 func (e *Embedded) Private() bool { return !e.listen }
 
 // Connect returns a new connection that does not leave the process.
 func (e *Embedded) Connect(options ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect("", append(options, nats.InProcessServer(e.server))...)
+	options = append(options, nats.InProcessServer(e.server))
+	if e.door.token != "" {
+		options = append(options, nats.Token(e.door.token))
+	}
+	return nats.Connect("", options...)
 }
 
 // Close stops the server, waits until it is down, and frees the data directory.
 // Close connections first: the server does not wait for them.
 func (e *Embedded) Close() error {
+	e.door.close()
 	if e.server != nil {
 		e.server.Shutdown()
 		e.server.WaitForShutdown()

@@ -29,6 +29,11 @@ func (f *Feeds) RemoveAt(ctx context.Context, id string, revision uint64) error 
 	return f.table.removeAt(ctx, id, revision)
 }
 
+// List returns all jobs.
+func (j *Jobs) List(ctx context.Context) ([]Listed[millracev1.Job], error) {
+	return j.table.list(ctx)
+}
+
 // ListProgress returns the progress of all jobs.
 func (j *Jobs) ListProgress(ctx context.Context) ([]Listed[millracev1.Progress], error) {
 	return j.progress.list(ctx)

@@ -36,6 +36,7 @@ type display struct {
 	rate        rate
 	notes       []string
 	replication string // its id
+	failures    string // the command that lists what could not be written
 	// result is what CouchDB's replicator would answer; only of one that is finished.
 	result checkpoint.Result
 }
@@ -169,6 +170,9 @@ func (d *display) summary() {
 		if d.finished {
 			out["result"] = d.result
 		}
+		if d.last.Session.GetDocWriteFailures() > 0 {
+			out["failures"] = d.failures
+		}
 		d.printJSON(out)
 		return
 	}
@@ -176,6 +180,9 @@ func (d *display) summary() {
 	fmt.Fprintf(d.out, "%s in %s: missing_checked %d, missing_found %d, docs_read %d, docs_written %d, doc_write_failures %d (%s)\n",
 		d.outcome(), time.Since(d.began).Round(10*time.Millisecond), c.GetMissingChecked(), c.GetMissingFound(),
 		c.GetDocsRead(), c.GetDocsWritten(), c.GetDocWriteFailures(), size(c.GetBytesWritten()))
+	if n := c.GetDocWriteFailures(); n > 0 {
+		fmt.Fprintf(d.out, "not written: %d documents, with the reason of each in:\n  %s\n", n, d.failures)
+	}
 }
 
 func (d *display) outcome() string {

@@ -50,6 +50,6 @@ Cloudant, PouchDB Server) as a pipeline of services on NATS JetStream.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newReplicateCommand(), newVerifyCommand(), newServeCommand(), newBrokerCommand(), newDemoCommand())
+	root.AddCommand(newReplicateCommand(), newVerifyCommand(), newFailuresCommand(), newServeCommand(), newBrokerCommand(), newDemoCommand())
 	return root
 }

@@ -20,6 +20,8 @@ import (
 	"millrace/pkg/credential"
 	"millrace/pkg/replication"
 	"millrace/pkg/service"
+	"millrace/pkg/telemetry"
+	millracev1 "millrace/proto/millrace/v1"
 	"millrace/services/millrace/node"
 	"millrace/services/replicator/replicator"
 )
@@ -121,11 +123,12 @@ func (r *replicateFlags) run(cmd *cobra.Command, databases []string) error {
 
 // attempt submits the replication and shows how it goes, for as long as the broker keeps it.
 func (r *replicateFlags) attempt(cmd *cobra.Command, dir string, spec replication.Job, log *slog.Logger) (*display, error) {
-	client, stop, err := r.start(cmd.Context(), r.node(dir, spec, log))
+	o := r.node(dir, spec, log)
+	client, stop, err := r.start(cmd.Context(), o)
 	if err != nil {
 		return nil, failedError(err)
 	}
-	out, err := r.replicate(cmd, client, spec)
+	out, err := r.replicate(cmd, client, spec, o.DataDir)
 	if serr := stop(); err == nil && serr != nil {
 		err = failedError(serr)
 	}
@@ -214,7 +217,7 @@ func (r *replicateFlags) node(dir string, spec replication.Job, log *slog.Logger
 	config.AnySecret, config.SecretNetrc = config.NATS == "", cmp.Or(config.SecretNetrc, r.netrc, credential.NetrcFile())
 	return node.Options{
 		Config:  config,
-		DataDir: filepath.Join(dir, "replicate", replicator.PairID(spec)),
+		DataDir: filepath.Join(replicateDir(dir), replicator.PairID(spec)),
 		PerJob:  min(spec.WorkerProcesses, replicator.MaxWorkers),
 		UUID:    r.uuid, UUIDFile: filepath.Join(dir, "uuid"),
 		Log: log,
@@ -231,7 +234,7 @@ func impatient(crashes int) time.Duration {
 }
 
 // replicate runs the job to its end and returns what is to be summed up.
-func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec replication.Job) (*display, error) {
+func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec replication.Job, dataDir string) (*display, error) {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	w, err := watch(ctx, n)
@@ -243,7 +246,13 @@ func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec repl
 	if err != nil {
 		return nil, usageOrFailed(err)
 	}
+	if r.config.NATS == "" {
+		if err := list(dataDir, job); err != nil {
+			return nil, failedError(fmt.Errorf("note the job in the data directory: %w", err))
+		}
+	}
 	out := newDisplay(cmd, r.json, r.quiet, job)
+	out.failures = r.failuresCommand(job)
 	err = w.until(ctx, out, job, r.retries)
 	if rerr := r.result(ctx, n, out, job.Id); rerr != nil {
 		return out, rerr
@@ -272,6 +281,18 @@ func (r *replicateFlags) result(ctx context.Context, n *node.Client, out *displa
 		return failedError(err)
 	}
 	return nil
+}
+
+// failuresCommand is the command that lists what the job could not write.
+func (r *replicateFlags) failuresCommand(job *millracev1.Job) string {
+	command := "millrace failures "
+	switch {
+	case r.config.NATS != "" && r.config.NATS != os.Getenv("MILLRACE_NATS"):
+		command += "--nats " + telemetry.Redact(r.config.NATS) + " "
+	case r.config.NATS == "" && r.data != "":
+		command += "--data " + r.data + " "
+	}
+	return command + job.ReplicationId
 }
 
 // cancel removes the job from a pipeline that goes on without this command.

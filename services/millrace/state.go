@@ -22,6 +22,9 @@ func defaultStateDir() (string, error) {
 	return filepath.Join(home, ".local", "state", "millrace"), nil
 }
 
+// replicateDir is where the replications of the command line have a broker each.
+func replicateDir(stateDir string) string { return filepath.Join(stateDir, "replicate") }
+
 // stateDir is the given directory, or the default.
 func stateDir(given string) (string, error) {
 	if given != "" {

@@ -53,7 +53,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{log: o.Log}
 	var err error
 	if o.NATS == "" {
-		n.embedded, err = broker.StartEmbedded(ctx, broker.EmbeddedOptions{DataDir: o.DataDir, Listen: o.Listen, Logger: o.Log})
+		n.embedded, err = broker.StartEmbedded(ctx, broker.EmbeddedOptions{DataDir: o.DataDir, Listen: o.Listen, Door: true, Logger: o.Log})
 		if err != nil {
 			return nil, err
 		}
@@ -107,10 +107,12 @@ func (n *Node) ClientURL() string {
 // Stop stops the pipeline: first the jobs, whose last checkpoints need the stages, then
 // the stages, then the broker.
 func (n *Node) Stop() error {
-	n.stopJobs()
-	n.jobsGroup.Wait()
-	n.stopStages()
-	n.stages.Wait()
+	if n.stopStages != nil {
+		n.stopJobs()
+		n.jobsGroup.Wait()
+		n.stopStages()
+		n.stages.Wait()
+	}
 	return errors.Join(n.Client.Close(), n.closeBroker())
 }
 
