@@ -49,6 +49,8 @@ type Event struct {
 	// Of the job over all its runs, in the summary.
 	Totals Counters `json:"totals"`
 	OK     bool     `json:"ok"`
+	// Failures is the command that lists what could not be written; empty if all was.
+	Failures string `json:"failures"`
 	// Result is what CouchDB's replicator would answer, in the summary of one that is complete.
 	Result Result `json:"result"`
 }
