@@ -122,7 +122,9 @@ func (f *failuresFlags) visit(cmd *cobra.Command, p place, do func(*node.Node, *
 	config := f.config
 	// Of a broker of its own, the only jobs are those of whoever runs the command.
 	config.AnySecret = p.dir != "" && filepath.Base(p.dir) != "serve"
-	config.SecretNetrc = cmp.Or(config.SecretNetrc, credential.NetrcFile())
+	if config.AnySecret {
+		config.SecretNetrc = cmp.Or(config.SecretNetrc, credential.NetrcFile())
+	}
 	o := node.Options{Config: config, DataDir: p.dir, UUIDFile: p.uuidFile, Log: log}
 	var n *node.Node
 	if p.dir == "" {
