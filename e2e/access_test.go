@@ -167,3 +167,40 @@ func TestTargetUserWhoMayNotWriteDesignDocumentsGetsTheRest(t *testing.T) {
 		}
 	})
 }
+
+// Elixir's "Author presence and user security when replicated": a validation function sees who
+// replicates.
+func TestValidationFunctionSeesTheUserWhoReplicates(t *testing.T) {
+	eachReplicator(t, func(s scenario, replicate replicator) {
+		if s.pair.Source.Kind != peer.CouchDB || s.pair.Target.Kind != peer.CouchDB {
+			s.Skip("it takes users and validation functions")
+		}
+		as := asMember(s.T, s.pair.Target, s.target)
+		u, err := url.Parse(as)
+		if err != nil {
+			s.Fatal(err)
+		}
+		spike := u.User.Username()
+		save(s.T, s.source, "foo1", `"value":"a","author":"tom"`)
+		save(s.T, s.source, "foo2", fmt.Sprintf(`"value":"a","author":%q`, spike))
+		s.counted(replicate(s, ""), 1, 2, 2, 2, 2, 0)
+		save(s.T, s.target, "_design/test", `"language":"javascript","validate_doc_update":"`+
+			`function (newDoc, oldDoc, userCtx) {`+
+			` if (!newDoc._deleted && !newDoc.author) { throw({forbidden: 'Documents must have an author field'}); }`+
+			` if (oldDoc && oldDoc.author != userCtx.name) { throw({unauthorized: 'You are not the author.'}); } }"`)
+		save(s.T, s.source, "bad2", `"value":"a"`)
+		save(s.T, s.source, "foo1", `"value":"b","author":"tom"`)
+		save(s.T, s.source, "foo2", fmt.Sprintf(`"value":"b","author":%q`, spike))
+		direct := s
+		s.target = as
+		r := replicate(s, "") // of another user, and so another replication
+		if h := r.History[0]; h.DocsWritten != 1 || h.DocWriteFailures != 2 {
+			s.Errorf("%+v", h)
+		}
+		for id, want := range map[string]any{"foo1": "a", "foo2": "b", "bad2": nil} {
+			if w, _ := look(s.T, direct.target, id); w.Value != want {
+				s.Errorf("%s is %v, want %v", id, w.Value, want)
+			}
+		}
+	})
+}

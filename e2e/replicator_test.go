@@ -136,19 +136,23 @@ func attach(t *testing.T, db, id, name, contentType, content string) {
 	}
 }
 
-// document of a database, its winning revision.
+// winner is a document of a database, in its winning revision.
 type winner struct {
-	Rev         string   `json:"_rev"`
-	Conflicts   []string `json:"_conflicts"`
-	Value       any      `json:"value"`
-	Attachments map[string]struct {
-		ContentType   string `json:"content_type"`
-		Revpos        int    `json:"revpos"`
-		Stub          bool   `json:"stub"`
-		Encoding      string `json:"encoding"`
-		Length        int    `json:"length"`
-		EncodedLength int    `json:"encoded_length"`
-	} `json:"_attachments"`
+	Rev         string          `json:"_rev"`
+	Conflicts   []string        `json:"_conflicts"`
+	Value       any             `json:"value"`
+	Attachments map[string]stub `json:"_attachments"`
+}
+
+// stub is what a document says of an attachment.
+type stub struct {
+	ContentType   string `json:"content_type"`
+	Revpos        int    `json:"revpos"`
+	Digest        string `json:"digest"`
+	Stub          bool   `json:"stub"`
+	Encoding      string `json:"encoding"`
+	Length        int    `json:"length"`
+	EncodedLength int    `json:"encoded_length"`
 }
 
 // look opens a document; false when it is not there.
