@@ -158,3 +158,15 @@ func TestFirstOfRepeatedFieldsCounts(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
+
+// What an installation has by default holds where a document says nothing, and only there.
+func TestDocumentCountsMoreThanTheInstallation(t *testing.T) {
+	p := Parser{Defaults: DefaultTuning()}
+	p.Defaults.UseBulkGet, p.Defaults.WorkerProcesses = false, 2
+	for fields, want := range map[string]bool{"": false, `,"use_bulk_get":true`: true, `,"use_bulk_get":false`: false} {
+		s, err := p.Parse([]byte(`{"source":"http://s/a","target":"http://t/b"` + fields + `}`))
+		if err != nil || s.UseBulkGet != want || s.WorkerProcesses != 2 {
+			t.Errorf("%s: %+v, %v", fields, s.Tuning, err)
+		}
+	}
+}
