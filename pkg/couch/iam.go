@@ -179,7 +179,7 @@ func (a *account) exchange(ctx context.Context) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, tokenLimit)).Decode(&answer); err != nil || answer.Token == "" {
 		return asked.cut(errNoToken)
 	}
-	a.take(answer.Token, time.Duration(answer.ExpiresIn)*time.Second)
+	a.take(answer.Token, time.Duration(min(answer.ExpiresIn, maxAge))*time.Second)
 	return nil
 }
 
@@ -197,7 +197,7 @@ func (a *account) take(token string, life time.Duration) {
 	defer a.mu.Unlock()
 	now := a.now()
 	a.value = token
-	a.renewAt, a.expires = now.Add(life*8/10), now.Add(life)
+	a.renewAt, a.expires = now.Add(life/10*8), now.Add(life)
 }
 
 // newIAMError reads the exchange's refusal, whose words are not CouchDB's.

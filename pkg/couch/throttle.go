@@ -51,7 +51,6 @@ func (db *DB) rateKey(r *request) ratelimit.Key {
 type throttle struct {
 	limiter *ratelimit.Limiter
 	key     ratelimit.Key
-	waited  time.Duration
 	last    error // the newest 429
 }
 
@@ -59,19 +58,15 @@ type throttle struct {
 // *[RequestError] when ctx ends.
 func (t *throttle) admit(ctx context.Context, r *request) error {
 	for {
-		wait, ok := t.limiter.Reserve(t.key)
-		t.waited += wait
-		if !ok || t.waited > ratelimit.MaxHold {
+		wait, ok := t.limiter.Admit(t.key)
+		switch {
+		case !ok:
 			return &ThrottledError{Method: r.method, URL: r.url.String(), RetryAfter: wait, Last: t.last}
-		}
-		if wait == 0 {
+		case wait == 0:
 			return nil
 		}
 		if err := pause.For(ctx, wait); err != nil {
 			return &RequestError{Method: r.method, URL: r.url.String(), Err: err}
-		}
-		if !t.limiter.Held(t.key) {
-			return nil
 		}
 	}
 }

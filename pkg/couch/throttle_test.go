@@ -6,8 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -97,4 +100,57 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	cancel()
 	_, err := db.Info(ctx)
 	require.True(t, errors.Is(err, context.Canceled), err)
+}
+
+// limited is a server, without a network, that takes a request each 500 ms.
+type limited struct {
+	mu             sync.Mutex
+	last           time.Time
+	taken, refused int
+}
+
+func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	resp := &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"db_name":"db"}`)), Request: r}
+	if time.Since(l.last) < 500*time.Millisecond {
+		l.refused++
+		resp.StatusCode = http.StatusTooManyRequests
+		return resp, nil
+	}
+	l.taken++
+	l.last = time.Now()
+	return resp, nil
+}
+
+// Whether one request is made at a time or forty by four jobs, the server is asked about as often.
+func TestRateDoesNotDependOnTheNumberOfJobs(t *testing.T) {
+	const requests = 400
+	for _, jobs := range []int{1, 4} {
+		for _, each := range []int{1, 10} {
+			synctest.Test(t, func(t *testing.T) {
+				server := &limited{}
+				pool := NewPool(func(http.RoundTripper) http.RoundTripper { return server })
+				began := time.Now()
+				var all sync.WaitGroup
+				for job := range jobs {
+					db, err := pool.Open(Endpoint{URL: "http://h/db"}, Options{HTTPConnections: 10 + job})
+					require.NoError(t, err)
+					for range each {
+						all.Go(func() {
+							for range requests / jobs / each {
+								requireInfo(t, db)
+							}
+						})
+					}
+				}
+				all.Wait()
+				took := time.Since(began)
+				t.Logf("%d jobs of %d requests at once: %d taken, %d refused in %v", jobs, each, server.taken, server.refused, took)
+				require.Equal(t, requests, server.taken)
+				require.Less(t, server.refused, requests*2/3)
+				require.Less(t, took, requests*time.Second, "twice what the server takes at best")
+			})
+		}
+	}
 }

@@ -29,13 +29,15 @@ const (
 	// window is how long after a change others have no effect: requests that were under way
 	// together are one refusal.
 	window = 80 * time.Millisecond
-	// decayAfter is how old an interval has to be to count for less with time.
+	// decayAfter is how old an interval has to be to count for less with time. In CouchDB the
+	// time that a request was held back counts as well, so that an interval of more than a second is
+	// forgotten at the first success, and found again by a dozen refusals.
 	decayAfter = time.Second
 	// decay is by how much it then shrinks in a time.
 	decay = 2
 )
 
-// MaxHold is the longest time that requests are held back; who is asked to wait for longer
+// MaxHold is the longest Retry-After that requests wait for; who is asked to wait for longer
 // gives up the attempt.
 const MaxHold = 150 * time.Second
 
@@ -60,7 +62,7 @@ type rate struct {
 	interval time.Duration // whole milliseconds
 	changed  time.Time
 	held     time.Time // no request before this
-	last     time.Time // when the newest request was or will be let through
+	last     time.Time // when the newest request was let through, or refused
 }
 
 // New returns a limiter with a clock.
@@ -89,7 +91,7 @@ func (l *Limiter) find(key Key, now time.Time) *rate {
 }
 
 func (r *rate) stale(now time.Time) bool {
-	return now.Sub(r.changed) > MaxInterval && now.After(r.held) && now.After(r.last)
+	return now.Sub(r.changed) > MaxInterval && now.Sub(r.last) > MaxInterval && now.After(r.held)
 }
 
 // Failure is told of a 429, and of how long the server asks to wait; zero if it does not say.
@@ -104,6 +106,7 @@ func (l *Limiter) Failure(key Key, asked time.Duration) time.Duration {
 		r = &rate{}
 		l.known[key] = r
 	}
+	r.last = now
 	if until := now.Add(asked); asked > 0 && until.After(r.held) {
 		r.held = until
 	}
@@ -130,7 +133,7 @@ func (l *Limiter) Success(key Key) time.Duration {
 		return r.interval // it was sent before the refusal
 	}
 	interval := r.interval
-	if since := now.Sub(r.changed).Truncate(time.Millisecond); since > decayAfter {
+	if since := now.Sub(latest(r.changed, r.last)).Truncate(time.Millisecond); since > decayAfter {
 		interval = max(0, interval-decay*since)
 	}
 	interval -= step(interval)
@@ -155,11 +158,11 @@ func step(interval time.Duration) time.Duration {
 	return baseInterval
 }
 
-// Reserve takes the next place for a request and returns how long to wait for it. Who has
-// waited asks [Limiter.Held] whether the server has refused others meanwhile. ok is false, and no place is
-// taken, where the server refuses so much that the attempt is to be given up; wait is
-// then how long it asks to be left alone.
-func (l *Limiter) Reserve(key Key) (wait time.Duration, ok bool) {
+// Admit lets a request through, if its time has come: wait is then zero. Otherwise it is how long to
+// wait before asking again; another request may be let through meanwhile, or refused. ok is false
+// where the server refuses so much that the attempt is to be given up; wait is then how
+// long it asks to be left alone.
+func (l *Limiter) Admit(key Key) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -167,21 +170,15 @@ func (l *Limiter) Reserve(key Key) (wait time.Duration, ok bool) {
 	if r == nil {
 		return 0, true
 	}
-	at := latest(now.Add(r.interval), r.last.Add(r.interval), r.held)
-	if r.interval >= MaxInterval || at.Sub(now) > MaxHold {
-		return max(0, r.held.Sub(now)), false
+	held := r.held.Sub(now)
+	if r.interval >= MaxInterval || held > MaxHold {
+		return max(0, held), false
 	}
-	r.last = at
-	return at.Sub(now), true
-}
-
-// Held reports whether a Retry-After holds requests back.
-func (l *Limiter) Held(key Key) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	r := l.find(key, now)
-	return r != nil && now.Before(r.held)
+	if wait := latest(r.last.Add(r.interval), r.held).Sub(now); wait > 0 {
+		return wait, true
+	}
+	r.last = now
+	return 0, true
 }
 
 func latest(times ...time.Time) (t time.Time) {

@@ -92,11 +92,14 @@ func TestServerThatOnlyRefusesIsGivenUp(t *testing.T) {
 	refusals := 0
 	began := c.at
 	for {
-		wait, ok := l.Reserve(key)
+		wait, ok := l.Admit(key)
 		if !ok {
 			break
 		}
-		c.pass(wait)
+		if wait > 0 {
+			c.pass(wait)
+			continue
+		}
 		l.Failure(key, 0)
 		refusals++
 		c.pass(ms(81)) // less often than the window
@@ -105,11 +108,11 @@ func TestServerThatOnlyRefusesIsGivenUp(t *testing.T) {
 		t.Fatalf("%d refusals in %v, want 40 in about 148 s", refusals, took)
 	}
 	c.pass(MaxInterval - ms(81))
-	if _, ok := l.Reserve(key); ok {
+	if _, ok := l.Admit(key); ok {
 		t.Fatal("it is left alone for a while")
 	}
 	c.pass(ms(1))
-	if wait, ok := l.Reserve(key); !ok || wait != 0 {
+	if wait, ok := l.Admit(key); !ok || wait != 0 {
 		t.Fatal("then it is asked again")
 	}
 }
@@ -117,35 +120,40 @@ func TestServerThatOnlyRefusesIsGivenUp(t *testing.T) {
 func TestRetryAfterHoldsBackEverybody(t *testing.T) {
 	l, c := limiter()
 	l.Failure(key, 3*time.Second)
-	for i := range 4 {
-		wait, ok := l.Reserve(key)
-		if !ok {
-			t.Fatal("given up")
-		}
-		is(t, wait, 3*time.Second+time.Duration(i)*ms(24)) // and they do not all come back at once
-	}
-	if _, ok := l.Reserve(Key{URL: key.URL, Method: "POST"}); !ok || l.Held(Key{URL: "http://h/other/", Method: "GET"}) {
+	wait, _ := l.Admit(key)
+	is(t, wait, 3*time.Second)
+	if wait, ok := l.Admit(Key{URL: key.URL, Method: "POST"}); !ok || wait != 0 {
 		t.Fatal("others are not concerned")
 	}
 	c.pass(2 * time.Second)
 	is(t, l.Success(key), ms(24)) // of a request that was sent before
-	if !l.Held(key) {
-		t.Fatal("not held")
-	}
+	wait, _ = l.Admit(key)
+	is(t, wait, time.Second)
 	c.pass(time.Second)
-	if l.Held(key) {
-		t.Fatal("still held")
-	}
+	wait, _ = l.Admit(key)
+	is(t, wait, 0)
+	wait, _ = l.Admit(key) // and they do not all come back at once
+	is(t, wait, ms(24))
 }
 
 func TestRetryAfterThatIsTooLongGivesUp(t *testing.T) {
 	l, c := limiter()
 	l.Failure(key, time.Hour)
 	c.pass(time.Minute)
-	wait, ok := l.Reserve(key)
+	wait, ok := l.Admit(key)
 	if ok || wait != 59*time.Minute {
 		t.Fatalf("%v %v", wait, ok)
 	}
+}
+
+func TestTimeThatRequestsAreHeldBackDoesNotAgeTheInterval(t *testing.T) {
+	l, c := limiter()
+	l.known[key] = &rate{interval: ms(5000), changed: c.at, last: c.at}
+	c.pass(ms(5000))
+	wait, _ := l.Admit(key)
+	is(t, wait, 0)
+	c.pass(ms(10))
+	is(t, l.Success(key), ms(4900))
 }
 
 func TestWhatNobodyAsksForIsForgotten(t *testing.T) {
@@ -161,7 +169,7 @@ func TestWhatNobodyAsksForIsForgotten(t *testing.T) {
 }
 
 // Whatever is asked and answered, two requests are never closer than the interval that stood
-// when the later of them took its place, and none is let through that is held back.
+// when the later of them was let through, and none is let through that is held back.
 func TestRequestsAreSpaced(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, c := limiter()
@@ -182,21 +190,17 @@ func TestRequestsAreSpaced(t *testing.T) {
 				c.pass(ms(rapid.IntRange(0, 3000).Draw(t, "passed")))
 			default:
 				interval := l.Interval(key)
-				wait, ok := l.Reserve(key)
-				if !ok {
+				wait, ok := l.Admit(key)
+				if !ok || wait > 0 {
 					continue
 				}
-				at := c.at.Add(wait)
-				if interval > 0 && at.Sub(last) < interval {
-					t.Fatalf("%v after another, want %v", at.Sub(last), interval)
+				if c.at.Sub(last) < interval {
+					t.Fatalf("%v after another, want %v", c.at.Sub(last), interval)
 				}
-				if r := l.known[key]; r != nil && at.Before(r.held) {
+				if r := l.known[key]; r != nil && c.at.Before(r.held) {
 					t.Fatal("let through though it is held back")
 				}
-				if interval == 0 && wait != 0 {
-					t.Fatal("waits for nothing")
-				}
-				last = at
+				last = c.at
 			}
 		}
 	})

@@ -33,12 +33,12 @@ func TestThrottledServerIsWaitedFor(t *testing.T) {
 // when the server has said, and gently.
 func TestServerThatThrottlesForLongEndsTheRun(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"/_bulk_docs", "/_bulk_get", "/_changes", "/_local/"} {
+	for _, path := range []string{"/_bulk_docs", "/_bulk_get", "limit=0", "feed=", "/_local/", "/_revs_diff"} {
 		source, target := databases(t)
 		source.Fill(t, 0, 50)
 		for _, d := range []*databasetest.Database{source, target} {
 			d.Server.Inject(millpond.Fault{
-				Match:  func(r *http.Request) bool { return strings.Contains(r.URL.Path, path) },
+				Match:  func(r *http.Request) bool { return strings.Contains(r.URL.RequestURI(), path) },
 				Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3600"}},
 				Body: `{"error":"too_many_requests","reason":"slow down"}`,
 			})
