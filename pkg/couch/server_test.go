@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -318,5 +319,27 @@ func TestServerRefusalsAreClassified(t *testing.T) {
 		require.Equal(t, PerDocument, Classify(err))
 		_, err = db.BulkDocs(ctx, [][]byte{[]byte(`{"_id":"u","_unknown":1}`)}, BulkDocsOptions{})
 		require.Equal(t, PerDocument, Classify(err), err)
+	})
+}
+
+func TestServerIsReachedThroughProxies(t *testing.T) {
+	onServers(t, func(t *testing.T, open func(string) *DB) {
+		direct := open("")
+		behind := &proxy{}
+		plain := httptest.NewServer(behind)
+		t.Cleanup(plain.Close)
+		five, names := socks(t)
+		for _, at := range []string{plain.URL, "socks5://" + five} {
+			u := mustURL(at)
+			u.User = url.UserPassword("u@", "p:s")
+			db, err := Open(direct.endpoint, Options{Proxy: u, Retries: -1})
+			require.NoError(t, err)
+			requireInfo(t, db)
+			_, _, err = rows(t, db, ChangesOptions{})
+			require.Equal(t, io.EOF, err)
+			db.Close()
+		}
+		require.NotEmpty(t, behind.asked)
+		require.NotEmpty(t, names())
 	})
 }

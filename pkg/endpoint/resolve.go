@@ -44,8 +44,9 @@ func (e Endpoint) use() (credential.Use, error) {
 	}
 	t := e.TLS
 	return credential.Use{
-		Host:   u.Hostname(),
-		Detour: e.Proxy != "" || !t.CA.IsZero() || t.ServerName != "" || t.InsecureSkipVerify || e.Auth.TokenURL != "",
+		Host: u.Hostname(),
+		// An authority that is referred to is the operator's, and one in the document the document's.
+		Detour: e.Proxy != "" || t.CA.Text != "" || t.ServerName != "" || t.InsecureSkipVerify || e.Auth.TokenURL != "",
 	}, nil
 }
 

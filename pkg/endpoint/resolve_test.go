@@ -163,6 +163,14 @@ func TestSecretsForOneHostTakeNoDetour(t *testing.T) {
 	if err := open(direct); err != nil {
 		t.Fatal(err)
 	}
+	server := httptest.NewTLSServer(nil)
+	server.Close()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	certified := direct
+	certified.TLS.CA = credential.Value{File: write(t, filepath.Join(dir, "ca"), string(ca))}
+	if err := open(certified); err != nil {
+		t.Errorf("by an authority that is the operator's: %v", err)
+	}
 	for name, change := range map[string]func(*endpoint.Endpoint){
 		"another host": func(e *endpoint.Endpoint) { e.URL = "https://evil/db" },
 		"proxy":        func(e *endpoint.Endpoint) { e.Proxy = "http://evil" },
