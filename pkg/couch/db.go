@@ -62,10 +62,12 @@ func (db *DB) at(path string) *url.URL {
 }
 
 // at is the URL of an escaped path on the server.
-func (s *server) at(escaped string) *url.URL {
+func (s *server) at(escaped string) *url.URL { return at(s.root, escaped) }
+
+func at(root *url.URL, escaped string) *url.URL {
 	// The path was put together here, of segments escaped here.
 	path, _ := url.PathUnescape(escaped)
-	return &url.URL{Scheme: s.root.Scheme, Host: s.root.Host, Path: path, RawPath: escaped}
+	return &url.URL{Scheme: root.Scheme, Host: root.Host, Path: path, RawPath: escaped}
 }
 
 // Info is what a database says about itself.

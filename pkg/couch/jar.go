@@ -34,6 +34,7 @@ type sessionJar struct {
 	value   string    // empty for none
 	before  time.Time // when it is to be renewed
 	dropped time.Time // when one was last dropped because it was refused
+	proven  time.Time // when the server last said that it knows the session
 }
 
 func newSessionJar(root *url.URL) *sessionJar { return &sessionJar{root: root, now: time.Now} }
@@ -98,9 +99,25 @@ func (j *sessionJar) refused(sent string) (again bool) {
 	return true
 }
 
-// empty reports whether there is no session at all.
-func (j *sessionJar) empty() bool {
+// sound is told that the server knows the session.
+func (j *sessionJar) sound(sent string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.value == ""
+	if j.value == sent {
+		j.proven = j.now()
+	}
+}
+
+// isSound reports whether the server knew the session a moment ago.
+func (j *sessionJar) isSound() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.value != "" && j.now().Sub(j.proven) < renewalPause
+}
+
+// present is the session that there is now; empty for none.
+func (j *sessionJar) present() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.value
 }

@@ -16,8 +16,15 @@ import (
 // login sends requests as somebody.
 type login interface {
 	// do sends the request that build makes, logging in as needed. build is called
-	// again where the request has to be sent again.
-	do(ctx context.Context, build builder) (*http.Response, error)
+	// again where the request has to be sent again. writes says what the request writes.
+	do(ctx context.Context, writes written, build builder) (*http.Response, error)
+	// known asks the server whether it knows who logs in, when it has refused what might be a
+	// document: documents must not be recorded as rejected because a session or a token has ended.
+	// Where it does not, the next request has another session; the error is that of a token, which
+	// only somebody else can replace. A server that cannot be asked is taken at its word.
+	known(ctx context.Context) (bool, error)
+	// present is what is sent now: another one where the session or the token has been replaced.
+	present() string
 }
 
 // builder makes a request, as often as it has to be sent.
@@ -34,8 +41,18 @@ func send(ctx context.Context, client *http.Client, build builder) (*http.Respon
 // anonymous sends requests as they are.
 type anonymous struct{ client *http.Client }
 
-func (a anonymous) do(ctx context.Context, build builder) (*http.Response, error) {
+func (a anonymous) do(ctx context.Context, _ written, build builder) (*http.Response, error) {
 	return send(ctx, a.client, build)
+}
+
+func (a anonymous) known(context.Context) (bool, error) { return true, nil }
+
+func (a anonymous) present() string { return "" }
+
+// whoAmI asks the server who it takes the sender for.
+func whoAmI(root *url.URL) *request {
+	u := at(root, root.EscapedPath()+"/_session")
+	return &request{method: http.MethodGet, url: u, header: http.Header{}}
 }
 
 // authenticated returns the client with kivik's authentication in its transport.
@@ -51,6 +68,7 @@ func authenticated(client http.Client, root *url.URL, auth driver.Options) (*htt
 // password logs in with a user and a password: for a session where the server has
 // them, and else with Basic.
 type password struct {
+	root            *url.URL
 	jar             *sessionJar
 	session, direct *http.Client
 	// sessionless is set once the server has turned out to take Basic only.
@@ -61,7 +79,7 @@ type password struct {
 }
 
 func newPassword(base http.Client, root *url.URL, user, secret string) (*password, error) {
-	p := &password{jar: newSessionJar(root)}
+	p := &password{root: root, jar: newSessionJar(root)}
 	var err error
 	if p.direct, err = authenticated(base, root, chttp.BasicAuth(user, secret)); err != nil {
 		return nil, err
@@ -75,7 +93,7 @@ func newPassword(base http.Client, root *url.URL, user, secret string) (*passwor
 	return p, err
 }
 
-func (p *password) do(ctx context.Context, build builder) (*http.Response, error) {
+func (p *password) do(ctx context.Context, writes written, build builder) (*http.Response, error) {
 	if p.sessionless.Load() {
 		return send(ctx, p.direct, build)
 	}
@@ -88,15 +106,51 @@ func (p *password) do(ctx context.Context, build builder) (*http.Response, error
 		return p.basic(ctx, build)
 	case err != nil || resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden:
 		return resp, err
+	case writes != writesNothing && sent != "" && sent == p.jar.present():
+		if known, _ := p.known(ctx); known {
+			return resp, nil // it is the document that is refused
+		}
+		discard(resp.Body)
+		resp, _, err = p.inSession(ctx, build)
 	case p.jar.refused(sent):
 		discard(resp.Body)
 		resp, _, err = p.inSession(ctx, build)
-	case p.jar.empty(): // the server took the log-in and gave no session
+	case p.jar.present() == "": // the server took the log-in and gave no session
 		discard(resp.Body)
 		return p.basic(ctx, build)
 	}
 	return resp, err
 }
+
+// known implements [login]. The server is not asked again for a while when it knows the session.
+func (p *password) known(ctx context.Context) (bool, error) {
+	if p.sessionless.Load() || p.jar.isSound() {
+		return true, nil
+	}
+	resp, sent, err := p.inSession(ctx, whoAmI(p.root).build)
+	if err != nil {
+		return true, nil
+	}
+	defer discard(resp.Body)
+	var said struct {
+		User struct {
+			Name *string `json:"name"`
+		} `json:"userCtx"`
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		if err := into(&said)(resp.Body); err != nil || said.User.Name != nil {
+			p.jar.sound(sent)
+			return true, nil
+		}
+	case http.StatusUnauthorized, http.StatusForbidden:
+	default:
+		return true, nil
+	}
+	return !p.jar.refused(sent), nil
+}
+
+func (p *password) present() string { return p.jar.present() }
 
 // basic sends the request without a session, and so all that follow if it is answered.
 func (p *password) basic(ctx context.Context, build builder) (*http.Response, error) {
@@ -176,7 +230,7 @@ type bearer struct {
 	client *http.Client // sends the token
 }
 
-func (b *bearer) do(ctx context.Context, build builder) (*http.Response, error) {
+func (b *bearer) do(ctx context.Context, _ written, build builder) (*http.Response, error) {
 	token, err := b.tokens(ctx, "")
 	if err != nil {
 		return nil, err
@@ -195,6 +249,32 @@ func (b *bearer) do(ctx context.Context, build builder) (*http.Response, error) 
 	}
 	discard(resp.Body)
 	return b.send(ctx, other, build)
+}
+
+// known implements [login].
+func (b *bearer) known(ctx context.Context) (bool, error) {
+	ask := whoAmI(b.root)
+	resp, err := b.do(ctx, writesNothing, ask.build)
+	if err != nil {
+		return true, nil
+	}
+	defer discard(resp.Body)
+	if !mayBlameToken(resp.StatusCode) {
+		return true, nil
+	}
+	return false, newHTTPError(ask, resp)
+}
+
+func (b *bearer) present() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.token
+}
+
+// mayBlameToken reports whether the status that refuses a document is also one that refuses a
+// token: CouchDB answers 401 when a JWT has ended, and 400 when its signature does not fit.
+func mayBlameToken(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusBadRequest
 }
 
 func (b *bearer) send(ctx context.Context, token string, build builder) (*http.Response, error) {

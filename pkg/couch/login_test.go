@@ -390,3 +390,81 @@ func TestRefusedTokenBlamesNoDocument(t *testing.T) {
 		require.Equal(t, PerDocument, Classify(write()), "the server takes the token: it is the document")
 	}
 }
+
+// openToAll is a database that everybody may write to, with a validation function that wants to
+// know who does.
+type openToAll struct {
+	couchAuth
+	asked  int // who the sender is
+	vetoed bool
+	code   int // of the refusal of a single document
+}
+
+func (o *openToAll) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	o.mu.Lock()
+	cookie, _ := r.Cookie("AuthSession")
+	known := cookie != nil && cookie.Value == o.session
+	switch {
+	case r.URL.Path == "/_session" && r.Method == http.MethodGet:
+		o.asked++
+		name := "null"
+		if known {
+			name = `"u"`
+		}
+		_, _ = io.WriteString(w, `{"ok":true,"userCtx":{"name":`+name+`,"roles":[]}}`)
+	case r.URL.Path == "/_session":
+		o.mu.Unlock()
+		o.couchAuth.ServeHTTP(w, r)
+		return
+	case r.Method == http.MethodPut && (o.vetoed || !known):
+		status(o.code, `{"error":"forbidden","reason":"only authors"}`)(w, r)
+	case r.Method == http.MethodPut:
+		status(201, `{"ok":true,"id":"a","rev":"1-a"}`)(w, r)
+	case o.vetoed || !known:
+		status(201, `[{"id":"a","rev":"1-a","error":"forbidden","reason":"only authors"}]`)(w, r)
+	default:
+		status(201, `[]`)(w, r)
+	}
+	o.mu.Unlock()
+}
+
+func TestEndedSessionBlamesNoDocument(t *testing.T) {
+	for _, code := range []int{401, 403} {
+		o := &openToAll{code: code}
+		s := httptest.NewServer(o)
+		t.Cleanup(s.Close)
+		db, err := Open(Endpoint{URL: s.URL + "/db", Username: "u", Password: "p@"}, Options{})
+		require.NoError(t, err)
+		t.Cleanup(db.Close)
+		_, clock := sessionOf(t, db)
+		put := func() error {
+			_, err := db.Put(context.Background(), "a", []byte(`{}`), nil)
+			return err
+		}
+		bulk := func() error {
+			results, err := db.BulkDocs(context.Background(), [][]byte{[]byte(`{"_id":"a","_rev":"1-a"}`)}, BulkDocsOptions{})
+			if err == nil && len(results) > 0 {
+				return results[0].Failure()
+			}
+			return err
+		}
+		for _, write := range []func() error{put, bulk} {
+			o.vetoed = false
+			require.NoError(t, write())
+			o.session = "ended"
+			clock.pass(renewalPause)
+			logins := o.logins
+			require.NoError(t, write(), "by the next session")
+			require.Equal(t, logins+1, o.logins)
+
+			o.vetoed = true
+			clock.pass(renewalPause)
+			asked := o.asked
+			for range 5 {
+				require.Equal(t, PerDocument, Classify(write()), "the server knows who writes: it is the document")
+			}
+			require.Equal(t, logins+1, o.logins, "a refused document costs no log-in")
+			require.Equal(t, asked+1, o.asked, "and the server is asked once in a while")
+		}
+	}
+}

@@ -68,9 +68,9 @@ func (s *server) newLogin(c Credentials, o Options) (login, error) {
 // what the request writes.
 func (s *server) do(ctx context.Context, renew *Renewal, o Options, writes written, build builder) (*http.Response, error) {
 	used := s.current()
-	resp, err := used.do(ctx, build)
+	resp, err := used.do(ctx, writes, build)
 	if token, ok := used.(*bearer); ok && err == nil && writes != writesNothing && mayBlameToken(resp.StatusCode) {
-		if refused := s.tokenRefused(ctx, token); refused != nil {
+		if _, refused := token.known(ctx); refused != nil {
 			discard(resp.Body)
 			resp, err = nil, refused
 		}
@@ -85,7 +85,7 @@ func (s *server) do(ctx context.Context, renew *Renewal, o Options, writes writt
 	if err == nil {
 		discard(resp.Body)
 	}
-	return fresh.do(ctx, build)
+	return fresh.do(ctx, writes, build)
 }
 
 func (s *server) current() login {
@@ -130,28 +130,6 @@ func refusesLogin(resp *http.Response, err error) bool {
 		return Classify(token) == Permanent
 	}
 	return false
-}
-
-// mayBlameToken reports whether the status that refuses a document is also one that refuses a
-// token: CouchDB answers 401 when a JWT has ended, and 400 when its signature does not fit.
-func mayBlameToken(status int) bool {
-	return status == http.StatusUnauthorized || status == http.StatusBadRequest
-}
-
-// tokenRefused asks the server whether it takes the token: documents must not be blamed, and
-// recorded as rejected, because a token has ended. It is nil where the server takes it, and
-// where it cannot be asked.
-func (s *server) tokenRefused(ctx context.Context, token *bearer) error {
-	ask := &request{method: http.MethodGet, url: s.at(s.root.EscapedPath() + "/_session"), header: http.Header{}}
-	resp, err := token.do(ctx, ask.build)
-	if err != nil {
-		return nil
-	}
-	defer discard(resp.Body)
-	if !mayBlameToken(resp.StatusCode) {
-		return nil
-	}
-	return newHTTPError(ask, resp)
 }
 
 func (s *server) close() { s.connections.close() }
