@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nuid"
@@ -42,14 +43,17 @@ type Source struct {
 // While somebody else stores it it waits for him; where somebody has begun and is no more it
 // goes on behind his last chunk. At most one chunk is in memory (invariant 5).
 //
-// Whoever stores a content holds it for a time that he prolongs. A process that was stopped for
-// longer and wakes is refused by the broker, because each append names the one that it is
-// to follow: nothing is ever stored twice, or behind a hole.
+// Whoever stores a content holds it for a time that he prolongs, and stores nothing once that
+// is over. A process that was stopped in the very moment in which it was about to, and wakes,
+// stores one chunk that is there already: it says where it belongs, and readers pass over it.
+// That the broker refuses it would be had only with an expected sequence, for which the broker
+// keeps in memory what is stored in ten seconds (ADR 011).
 func (s *Store) Ensure(ctx context.Context, from Source) ([]byte, error) {
 	holder := nuid.Next()
 	var differing []byte // the MD5 that was found in place of the one that was announced
 	for {
 		var done bool
+		asked := time.Now()
 		err := s.update(ctx, func(l ledger) (err error) {
 			done, err = l.hold(from.ID, holder, l.now.Add(s.o.HoldTime))
 			return err
@@ -77,9 +81,9 @@ func (s *Store) Ensure(ctx context.Context, from Source) ([]byte, error) {
 			}
 			continue
 		}
-		sum, err := s.holding(ctx, from, holder)
+		sum, err := s.holding(ctx, from, holder, asked)
 		switch {
-		case errors.Is(err, broker.ErrFenced): // the outcome of an append was not known, or another has taken over
+		case errors.Is(err, errBusy): // the time has run out, and another may have taken over
 			continue
 		case err != nil:
 			return nil, errors.Join(fmt.Errorf("store content: %w", err), s.settle(context.WithoutCancel(ctx), from.ID, holder, false))
@@ -126,60 +130,104 @@ func (s *Store) clear(ctx context.Context, id, holder string) error {
 
 // position is how far a content is stored.
 type position struct {
-	sequence uint64 // of the last chunk
-	offset   int64  // behind it
+	sequence atomic.Uint64 // of the last chunk; 0 for none
+	offset   int64         // behind it
 	hash     hash.Hash
 	empty    bool // content without bytes has one chunk without any
+	// until is when the holding runs out unless it was prolonged.
+	until atomic.Pointer[time.Time]
 }
 
-// position finds the end of what is stored. What has lost its beginning is not stored at all:
-// it then begins anew behind what is left, which no reader takes for its own.
-func (s *Store) position(ctx context.Context, id string) (position, error) {
-	at := position{hash: md5.New()}
-	last, err := s.last(ctx, id)
+// position finds the end of what is stored. What has lost its beginning is not stored at all.
+func (s *Store) position(ctx context.Context, id string) (*position, error) {
+	at := &position{hash: md5.New()}
+	last, err := s.furthest(ctx, id)
 	if errors.Is(err, broker.ErrGone) {
 		return at, nil
 	}
 	if err != nil {
-		return at, err
+		return nil, err
 	}
 	first, err := s.broker.Next(ctx, s.stream(), s.subject(id), 1)
 	if err != nil {
-		return at, err
+		return nil, err
 	}
-	begin, err := strconv.ParseInt(last.Header.Get(headerOffset), 10, 64)
-	state, err2 := base64.StdEncoding.DecodeString(last.Header.Get(headerState))
-	if err := errors.Join(err, err2); err != nil {
-		return at, fmt.Errorf("unreadable chunk of a content: %w", err)
-	}
-	at.sequence = last.Sequence
+	at.sequence.Store(last.Sequence)
 	if first.Header.Get(headerOffset) != "0" {
 		return at, nil
 	}
-	at.offset = begin + int64(len(last.Data))
-	at.empty = len(last.Data) == 0
+	begin, err := offsetOf(last)
+	if err != nil {
+		return nil, err
+	}
+	state, err := base64.StdEncoding.DecodeString(last.Header.Get(headerState))
+	if err != nil {
+		return nil, fmt.Errorf("unreadable chunk of a content: %w", err)
+	}
+	at.offset, at.empty = begin+int64(len(last.Data)), len(last.Data) == 0
 	return at, at.hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(state)
 }
 
-// holding stores what is not stored yet of a content, while it is held, and returns its MD5.
-func (s *Store) holding(ctx context.Context, from Source, holder string) ([]byte, error) {
+// furthest is the chunk that is furthest within its content. It is the newest, unless that is of a
+// process that was stopped when the content was further.
+func (s *Store) furthest(ctx context.Context, id string) (broker.Entry, error) {
+	last, err := s.last(ctx, id)
+	if err != nil {
+		return last, err
+	}
+	book, _, err := s.read(ctx)
+	if err != nil {
+		return last, err
+	}
+	e := (ledger{ContentLedger: book}).find(id)
+	if e.GetReached() == 0 || e.Reached >= last.Sequence {
+		return last, nil
+	}
+	reached, err := s.broker.GetEntry(ctx, s.stream(), e.Reached)
+	if errors.Is(err, broker.ErrGone) {
+		return last, nil
+	}
+	if err != nil || reached.Subject != last.Subject {
+		return last, err
+	}
+	there, err := offsetOf(reached)
+	newest, err2 := offsetOf(last)
+	if there > newest {
+		last = reached
+	}
+	return last, errors.Join(err, err2)
+}
+
+// offsetOf is where in its content a chunk begins.
+func offsetOf(chunk broker.Entry) (int64, error) {
+	n, err := strconv.ParseInt(chunk.Header.Get(headerOffset), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("unreadable chunk of a content: %w", err)
+	}
+	return n, nil
+}
+
+// holding stores what is not stored yet of a content, while it is held, and returns its MD5. The
+// error is errBusy when the time for that has run out.
+func (s *Store) holding(ctx context.Context, from Source, holder string, since time.Time) ([]byte, error) {
 	at, err := s.position(ctx, from.ID)
 	if err != nil {
 		return nil, err
 	}
-	if at.sequence != 0 && at.offset == 0 && !at.empty { // it has lost its beginning
+	if at.sequence.Load() != 0 && at.offset == 0 && !at.empty { // it has lost its beginning
 		if err := s.clear(ctx, from.ID, holder); err != nil {
 			return nil, err
 		}
-		at.sequence = 0
+		at.sequence.Store(0)
 	}
+	at.holdFrom(since, s.o.HoldTime)
 	ctx, cancel := context.WithCancelCause(ctx)
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
-		cancel(s.renew(ctx, from, holder))
+		cancel(s.renew(ctx, from, holder, at))
 	}()
-	err = s.append(ctx, from, &at)
+	err = s.append(ctx, from, at)
 	cancel(nil)
 	<-renewed
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
@@ -188,8 +236,21 @@ func (s *Store) holding(ctx context.Context, from Source, holder string) ([]byte
 	return at.hash.Sum(nil), err
 }
 
+// holdFrom notes that the content is held for a time from a moment on.
+func (p *position) holdFrom(moment time.Time, d time.Duration) {
+	until := moment.Add(d)
+	p.until.Store(&until)
+}
+
+// held reports whether the holding has not run out. Both clocks are asked: the monotonic one does
+// not count while a machine sleeps.
+func (p *position) held() bool {
+	now, until := time.Now(), p.until.Load()
+	return now.Before(*until) && now.Round(0).Before(until.Round(0))
+}
+
 // renew prolongs the holding until ctx ends, or it is lost.
-func (s *Store) renew(ctx context.Context, from Source, holder string) error {
+func (s *Store) renew(ctx context.Context, from Source, holder string, at *position) error {
 	ticker := time.NewTicker(s.o.HoldTime / 3)
 	defer ticker.Stop()
 	for {
@@ -203,21 +264,24 @@ func (s *Store) renew(ctx context.Context, from Source, holder string) error {
 				return err
 			}
 		}
+		asked := time.Now()
 		err := s.update(ctx, func(l ledger) error {
 			done, err := l.hold(from.ID, holder, l.now.Add(s.o.HoldTime))
 			if done {
 				err = errBusy // somebody else has completed it
 			}
+			if err == nil {
+				l.reach(from.ID, at.sequence.Load())
+			}
 			return err
 		})
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil
-		case errors.Is(err, errBusy):
-			return fmt.Errorf("%w: %w", broker.ErrFenced, err)
-		case err != nil:
+		}
+		if err != nil {
 			return err
 		}
+		at.holdFrom(asked, s.o.HoldTime)
 	}
 }
 
@@ -231,7 +295,7 @@ func (s *Store) append(ctx context.Context, from Source, at *position) error {
 	for at.offset < from.Length {
 		began := at.offset
 		err := s.appendFrom(ctx, from, at, buffer)
-		if err != nil && (at.offset == began || errors.Is(err, broker.ErrFenced) || ctx.Err() != nil) {
+		if err != nil && (at.offset == began || errors.Is(err, errBusy) || ctx.Err() != nil) {
 			return err
 		}
 	}
@@ -269,14 +333,16 @@ func (s *Store) chunk(ctx context.Context, id string, at *position, data []byte)
 	if err != nil {
 		return fmt.Errorf("state of the MD5: %w", err)
 	}
-	subject := s.subject(id)
-	sequence, err := s.publisher.PublishSeq(ctx, subject, data,
+	if !at.held() {
+		return errBusy
+	}
+	sequence, err := s.publisher.PublishSeq(ctx, s.subject(id), data,
 		broker.Header(headerOffset, strconv.FormatInt(at.offset, 10)),
-		broker.Header(headerState, base64.StdEncoding.EncodeToString(state)),
-		broker.ExpectLast(subject, at.sequence))
+		broker.Header(headerState, base64.StdEncoding.EncodeToString(state)))
 	if err != nil {
 		return err
 	}
-	at.sequence, at.offset = sequence, at.offset+int64(len(data))
+	at.sequence.Store(sequence)
+	at.offset += int64(len(data))
 	return nil
 }

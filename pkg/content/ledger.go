@@ -254,6 +254,13 @@ func (l ledger) hold(id, holder string, until time.Time) (done bool, err error) 
 	return false, nil
 }
 
+// reach notes how far a content is stored.
+func (l ledger) reach(id string, sequence uint64) {
+	if e := l.find(id); e != nil && sequence > 0 {
+		e.Reached = sequence
+	}
+}
+
 // settle ends a holding; complete says that all of the content is there.
 func (l ledger) settle(id, holder string, complete bool) {
 	e := l.find(id)
@@ -266,7 +273,7 @@ func (l ledger) settle(id, holder string, complete bool) {
 // reopen notes that a content that was there is there no more.
 func (l ledger) reopen(id string) {
 	if e := l.find(id); e != nil {
-		e.Complete = false
+		e.Complete, e.Reached = false, 0
 	}
 }
 

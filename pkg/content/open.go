@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"strconv"
 
 	"millrace/pkg/broker"
 )
@@ -79,17 +78,27 @@ func (r *reader) next() error {
 	if f.err != nil {
 		return fmt.Errorf("read content: %w", f.err)
 	}
-	if at := f.entry.Header.Get(headerOffset); at != strconv.FormatInt(r.taken, 10) {
-		return fmt.Errorf("read content: a chunk is missing before byte %s of %d: %w", at, r.length, broker.ErrGone)
+	at, err := offsetOf(f.entry)
+	if err != nil {
+		return err
 	}
-	r.taken += int64(len(f.entry.Data))
-	r.hash.Write(f.entry.Data)
+	data := f.entry.Data
+	switch end := at + int64(len(data)); {
+	case at > r.taken:
+		return fmt.Errorf("read content: %d bytes are missing before byte %d of %d: %w", at-r.taken, at, r.length, broker.ErrGone)
+	case end <= r.taken: // of a process that was stopped and woke: it had been stored meanwhile
+		data = nil
+	default:
+		data = data[r.taken-at:]
+	}
+	r.taken += int64(len(data))
+	r.hash.Write(data)
 	if r.taken < r.length {
 		r.fetch(f.entry.Sequence + 1)
 	} else if err := r.check(); err != nil {
 		return err
 	}
-	r.rest = f.entry.Data
+	r.rest = data
 	return nil
 }
 

@@ -207,22 +207,28 @@ func TestNextFetcherGoesOnBehindTheLastChunk(t *testing.T) {
 	}
 }
 
-// A process that is stopped for longer than it holds the content, and wakes: another has gone on.
-func TestStoppedFetcherThatWakesStoresNothing(t *testing.T) {
+// takeOver has one process stopped in the middle of a content and another store the rest; then
+// the first wakes.
+func takeOver(t *testing.T, stopped Options, check func(context.Context) error) (other *shop, o *origin) {
+	t.Helper()
 	b := brokertest.Start(t)
-	stopped, other := openShop(t, b, Options{HoldTime: time.Hour}), openShop(t, b, Options{})
-	o := newOrigin(6 * chunkBytes)
-	o.block = make(chan struct{})
-	wake := o.block
-	stopped.reserve("p", Wanted{"c", 6 * chunkBytes})
+	first, other := openShop(t, b, stopped), openShop(t, b, Options{})
+	o = newOrigin(6 * chunkBytes)
+	wake := make(chan struct{})
+	o.block = wake
+	first.reserve("p", Wanted{"c", 6 * chunkBytes})
+	from := o.source("c")
+	from.Check = check
 	var group sync.WaitGroup
 	group.Go(func() {
-		if _, err := stopped.Ensure(t.Context(), o.source("c")); err != nil {
+		if _, err := first.Ensure(t.Context(), from); err != nil {
 			t.Error(err)
 		}
 	})
-	for stopped.chunks("c") < 2 {
-		time.Sleep(time.Millisecond)
+	for first.chunks("c") < 2 {
+		if err := await(t.Context(), time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
 	}
 	o.mu.Lock()
 	o.block = nil
@@ -232,12 +238,74 @@ func TestStoppedFetcherThatWakesStoresNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	other.ensure(o.source("c"))
+	if stopped.HoldTime < time.Minute { // and as much of it passes
+		if err := await(t.Context(), stopped.HoldTime); err != nil {
+			t.Fatal(err)
+		}
+	}
 	close(wake)
 	group.Wait()
+	return other, o
+}
+
+func TestStoppedFetcherThatWakesStoresNothing(t *testing.T) {
+	// It cannot prolong its holding, which runs out long before it wakes.
+	dead := func(ctx context.Context) error { <-ctx.Done(); return nil }
+	other, o := takeOver(t, Options{HoldTime: 300 * time.Millisecond}, dead)
 	if n := other.chunks("c"); n != 6 {
 		t.Errorf("%d chunks", n)
 	}
 	if got, err := other.readAll("c", len(o.content), o.sum()); err != nil || !bytes.Equal(got, o.content) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// One that was stopped between its look at the clock and what it stores: readers pass over that.
+func TestWhatAStoppedFetcherStoresAllTheSameIsPassedOver(t *testing.T) {
+	other, o := takeOver(t, Options{HoldTime: time.Hour}, nil)
+	if n := other.chunks("c"); n <= 6 {
+		t.Fatalf("%d chunks: nothing was stored twice", n)
+	}
+	if got, err := other.readAll("c", len(o.content), o.sum()); err != nil || !bytes.Equal(got, o.content) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// The newest chunk is one that was stored by a process that woke, and the content is further.
+func TestContentIsGoneOnWithBehindTheFurthestChunk(t *testing.T) {
+	s := openShop(t, brokertest.Start(t), Options{})
+	o := newOrigin(6 * chunkBytes)
+	s.reserve("p", Wanted{"c", 6 * chunkBytes})
+	cut := o.source("c")
+	cut.Open = func(_ context.Context, offset int64) (io.ReadCloser, error) {
+		if offset > 0 {
+			return nil, errCut
+		}
+		return io.NopCloser(bytes.NewReader(o.content[:4*chunkBytes])), nil
+	}
+	if _, err := s.Ensure(t.Context(), cut); !errors.Is(err, errCut) {
+		t.Fatalf("got %v", err)
+	}
+	furthest, err := s.last(t.Context(), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.update(t.Context(), func(l ledger) error { l.reach("c", furthest.Sequence); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	second, err := s.broker.Next(t.Context(), s.stream(), s.subject("c"), furthest.Sequence-2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.publisher.PublishSeq(t.Context(), s.subject("c"), second.Data,
+		broker.Header(headerOffset, second.Header.Get(headerOffset)), broker.Header(headerState, second.Header.Get(headerState))); err != nil {
+		t.Fatal(err)
+	}
+	s.ensure(o.source("c"))
+	if !slices.Equal(o.opened, []int64{4 * chunkBytes}) {
+		t.Errorf("opened at %v", o.opened)
+	}
+	if got, err := s.readAll("c", len(o.content), o.sum()); err != nil || !bytes.Equal(got, o.content) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }

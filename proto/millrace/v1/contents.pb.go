@@ -102,7 +102,10 @@ type Content struct {
 	// When somebody had to do with it last; Unix time in nanoseconds.
 	Touched int64 `protobuf:"varint,7,opt,name=touched,proto3" json:"touched,omitempty"`
 	// Whether it is being removed: it still takes room, and nobody may use it.
-	Doomed        bool `protobuf:"varint,8,opt,name=doomed,proto3" json:"doomed,omitempty"`
+	Doomed bool `protobuf:"varint,8,opt,name=doomed,proto3" json:"doomed,omitempty"`
+	// Stream sequence of a chunk that is known to be there, the furthest one when its
+	// holder was heard of last; 0 where none is.
+	Reached       uint64 `protobuf:"varint,9,opt,name=reached,proto3" json:"reached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -191,6 +194,13 @@ func (x *Content) GetDoomed() bool {
 		return x.Doomed
 	}
 	return false
+}
+
+func (x *Content) GetReached() uint64 {
+	if x != nil {
+		return x.Reached
+	}
+	return 0
 }
 
 // ContentPin keeps contents for a part of a batch that was not written yet.
@@ -353,7 +363,7 @@ const file_millrace_v1_contents_proto_rawDesc = "" +
 	"\rContentLedger\x120\n" +
 	"\bcontents\x18\x01 \x03(\v2\x14.millrace.v1.ContentR\bcontents\x12+\n" +
 	"\x04pins\x18\x02 \x03(\v2\x17.millrace.v1.ContentPinR\x04pins\x124\n" +
-	"\awaiting\x18\x03 \x03(\v2\x1a.millrace.v1.ContentDemandR\awaiting\"\xca\x01\n" +
+	"\awaiting\x18\x03 \x03(\v2\x1a.millrace.v1.ContentDemandR\awaiting\"\xe4\x01\n" +
 	"\aContent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06length\x18\x02 \x01(\x04R\x06length\x12\x1a\n" +
@@ -363,7 +373,8 @@ const file_millrace_v1_contents_proto_rawDesc = "" +
 	"held_until\x18\x05 \x01(\x03R\theldUntil\x12\x12\n" +
 	"\x04pins\x18\x06 \x03(\tR\x04pins\x12\x18\n" +
 	"\atouched\x18\a \x01(\x03R\atouched\x12\x16\n" +
-	"\x06doomed\x18\b \x01(\bR\x06doomed\"V\n" +
+	"\x06doomed\x18\b \x01(\bR\x06doomed\x12\x18\n" +
+	"\areached\x18\t \x01(\x04R\areached\"V\n" +
 	"\n" +
 	"ContentPin\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
