@@ -22,8 +22,6 @@ const (
 	defaultBatchRows = 500
 	// defaultWindow is how many batches a reader is ahead of the selector at most.
 	defaultWindow = 32
-	// heartbeat is how often a quiet source says that it is there.
-	heartbeat = 10 * time.Second
 	// readAgain is the wait before a feed is read again that could not be read.
 	readAgain, readAgainMax = 250 * time.Millisecond, 30 * time.Second
 )
@@ -182,7 +180,7 @@ func (o *ownership) pass(ctx context.Context) error {
 	if err := p.finite(ctx, !o.feed.Live); err != nil || !o.feed.Live {
 		return err
 	}
-	return p.live(ctx, heartbeat)
+	return p.live(ctx)
 }
 
 // publish is the pass's sink. Its errors end the ownership.

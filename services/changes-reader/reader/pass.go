@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"millrace/pkg/couch"
 	millracev1 "millrace/proto/millrace/v1"
@@ -90,10 +89,11 @@ func (p *pass) finite(ctx context.Context, mark bool) error {
 
 // live follows the database. A batch is as large as what has arrived: in a quiet
 // feed every row is sent at once, in a busy one rows gather while others are
-// published (DESIGN section 3).
-func (p *pass) live(ctx context.Context, heartbeat time.Duration) error {
+// published (DESIGN section 3). A quiet source says that it is there three times in
+// the connection's timeout, as CouchDB's replicator asks for.
+func (p *pass) live(ctx context.Context) error {
 	o := p.options()
-	o.Feed, o.Heartbeat = couch.FeedContinuous, heartbeat
+	o.Feed = couch.FeedContinuous
 	changes, err := p.db.Changes(ctx, o)
 	if err != nil {
 		return err

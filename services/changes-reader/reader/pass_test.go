@@ -64,7 +64,7 @@ func newPass(t *testing.T, f *millracev1.Feed, changes http.HandlerFunc) (*pass,
 	t.Helper()
 	server := httptest.NewServer(changes)
 	t.Cleanup(server.Close)
-	db, err := couch.Open(couch.Endpoint{URL: server.URL + "/db"}, couch.Options{Retries: -1})
+	db, err := couch.Open(couch.Endpoint{URL: server.URL + "/db"}, couch.Options{Retries: -1, ConnectionTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,8 @@ func TestQuietFinitePassOfALiveFeedSaysNothing(t *testing.T) {
 func TestLiveFeedBatchesWhatHasArrived(t *testing.T) {
 	published, rest := make(chan struct{}, 10), make(chan struct{})
 	p, sink := newPass(t, &millracev1.Feed{Id: "f", BatchRows: 3}, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("feed") != "continuous" || r.URL.Query().Has("seq_interval") {
+		// The heartbeat is a third of newPass's connection timeout.
+		if q := r.URL.Query(); q.Get("feed") != "continuous" || q.Has("seq_interval") || q.Get("heartbeat") != "20000" {
 			t.Errorf("asked %s", r.URL.RawQuery)
 		}
 		flush := http.NewResponseController(w)
@@ -248,7 +249,7 @@ func TestLiveFeedBatchesWhatHasArrived(t *testing.T) {
 			<-rest
 		}
 	}
-	if err := p.live(t.Context(), time.Second); err != nil {
+	if err := p.live(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if want := "d1|d2 d3 d4|d5"; strings.Join(sink.ids(), "|") != want {
