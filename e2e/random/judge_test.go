@@ -2,6 +2,7 @@ package random
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -13,21 +14,14 @@ import (
 // judge waits until both databases agree, except for what b refuses, and looks at
 // all that they hold then and after the refusal was mended.
 func judge(t *rapid.T, a, b *side, e *editor, j jobs) {
-	refused := map[leaf]bool{}
-	for id := range e.kept {
-		for _, doc := range a.open(t, id) {
-			if doc.Refuse && !doc.Deleted {
-				refused[leaf{id, doc.Rev}] = true
-			}
-		}
-	}
+	refused := e.refused(t, a)
 	agree(t, a, b, refused)
 	report, err := compare.Databases(t.Context(), a.direct(), b.direct(), compare.Options{})
 	if err != nil {
 		t.Fatalf("compare: %v", err)
 	}
 	ids := map[string]bool{}
-	for l := range refused {
+	for l := range refused.leaves {
 		ids[l.ID] = true
 	}
 	for _, difference := range report.Differences {
@@ -35,40 +29,97 @@ func judge(t *rapid.T, a, b *side, e *editor, j jobs) {
 			t.Errorf("%v", difference)
 		}
 	}
-	if len(refused) == 0 || t.Failed() {
+	listed(t, a, b, refused, j)
+	if len(refused.leaves) == 0 || t.Failed() {
 		return
 	}
 	b.allow(t)
-	mendRefused(t, a, e, refused)
-	agree(t, a, b, nil)
+	j.failures(t, 0, "replay", "--all")
+	agree(t, a, b, refusals{})
 	report, err = compare.Databases(t.Context(), a.direct(), b.direct(), compare.Options{})
 	if err != nil {
 		t.Fatalf("compare: %v", err)
 	}
 	if !report.Same() {
-		t.Errorf("after the mend: %v", report)
+		t.Errorf("after the replay: %v", report)
 	}
 }
 
-// agree waits until the databases have the same leaves but for these, which a alone
-// has.
-func agree(t *rapid.T, a, b *side, onlyA map[leaf]bool) {
+// listed waits until every refusal is among the failures of the replication to b. Of
+// what else is listed no leaf may be left: it was refused or gone, and has another
+// revision in its place now.
+func listed(t *rapid.T, a, b *side, refused refusals, j jobs) {
+	var unlisted []string
+	var all []failure
+	b.becomes(t, func() string { return "list what it refused: " + some(unlisted) }, func() bool {
+		all = j.failures(t, 0)
+		of := map[leaf]failure{}
+		for _, f := range all {
+			of[leaf{f.ID, f.Rev}] = f
+		}
+		unlisted = nil
+		for l := range refused.leaves {
+			if f := of[l]; f.Status != http.StatusForbidden || f.Reason != "refuse is set" {
+				unlisted = append(unlisted, l.String())
+			}
+		}
+		return len(unlisted) == 0
+	})
+	leaves := a.leaves(t)
+	for _, f := range all {
+		if l := (leaf{f.ID, f.Rev}); leaves[l] && !refused.leaves[l] {
+			t.Errorf("b has, and is said to lack: %+v", f)
+		}
+	}
+	leaves = b.leaves(t)
+	for _, f := range j.failures(t, 1) {
+		if leaves[leaf{f.ID, f.Rev}] {
+			t.Errorf("a has, and is said to lack: %+v", f)
+		}
+	}
+}
+
+// refusals are the leaves of a that b refuses, and their ancestors, which are leaves
+// of b still, if b has them.
+type refusals struct {
+	leaves, ancestors map[leaf]bool
+}
+
+func (e *editor) refused(t *rapid.T, a *side) refusals {
+	r := refusals{map[leaf]bool{}, map[leaf]bool{}}
+	for id := range e.kept {
+		for _, doc := range a.open(t, id) {
+			if !doc.Refuse || doc.Deleted {
+				continue
+			}
+			r.leaves[leaf{id, doc.Rev}] = true
+			for i, hash := range doc.Revisions.IDs[1:] {
+				r.ancestors[leaf{id, fmt.Sprintf("%d-%s", doc.Revisions.Start-1-i, hash)}] = true
+			}
+		}
+	}
+	return r
+}
+
+// agree waits until the databases have the same leaves but for what b refuses.
+func agree(t *rapid.T, a, b *side, onlyA refusals) {
 	var missing, tooMany, back []string
 	b.becomes(t, func() string {
-		return fmt.Sprintf("agree: b lacks %s, should not have %s, a lacks %s", some(missing), some(tooMany), some(back))
+		return fmt.Sprintf("agree: b lacks %s, should not have %s, a lacks %s%s", some(missing), some(tooMany), some(back),
+			trees(t, slices.Concat(missing, tooMany, back), a, b))
 	}, func() bool {
 		leavesA, leavesB := a.leaves(t), b.leaves(t)
 		missing, tooMany, back = nil, nil, nil
 		for l := range leavesA {
 			switch {
-			case onlyA[l] && leavesB[l]:
+			case onlyA.leaves[l] && leavesB[l]:
 				tooMany = append(tooMany, l.String())
-			case !onlyA[l] && !leavesB[l]:
+			case !onlyA.leaves[l] && !leavesB[l]:
 				missing = append(missing, l.String())
 			}
 		}
 		for l := range leavesB {
-			if !leavesA[l] {
+			if !leavesA[l] && !onlyA.ancestors[l] {
 				back = append(back, l.String())
 			}
 		}
@@ -76,16 +127,22 @@ func agree(t *rapid.T, a, b *side, onlyA map[leaf]bool) {
 	})
 }
 
+// trees shows the documents of a few leaves as both sides have them.
+func trees(t *rapid.T, leaves []string, sides ...*side) string {
+	var text strings.Builder
+	for _, l := range leaves[:min(len(leaves), 3)] {
+		id := l[:strings.LastIndexByte(l, ' ')]
+		for _, s := range sides {
+			for _, doc := range s.open(t, id) {
+				fmt.Fprintf(&text, "\n  %s on %s: %v deleted %t refuse %t", id, s.name, doc.Revisions, doc.Deleted, doc.Refuse)
+			}
+		}
+	}
+	return text.String()
+}
+
 func some(list []string) string {
 	slices.Sort(list)
 	shown := strings.Join(list[:min(len(list), 8)], ", ")
 	return fmt.Sprintf("%d (%s)", len(list), shown)
-}
-
-// mendRefused edits the documents that b refused, so that they are offered again.
-func mendRefused(t *rapid.T, a *side, e *editor, refused map[leaf]bool) {
-	for l := range refused {
-		e.gone[l.ID] = true
-	}
-	e.mend(t)
 }

@@ -31,7 +31,7 @@ func TestServicesThatDieWhileTwoDatabasesReplicateIntoEachOther(t *testing.T) {
 		a, b := newSide(t, "a", startPond(t)), newSide(t, "b", startPond(t))
 		cluster := program.StartCluster(t, program.ClusterOptions{})
 		rapid.Check(t, func(rt *rapid.T) {
-			run(rt, a, b, func() jobs { return startTogether(cluster, a, b) })
+			run(rt, a, b, func() jobs { return startTogether(t, cluster, a, b) })
 		})
 	})
 }
