@@ -12,7 +12,7 @@ import (
 
 // patience is how long anything may take. It says that something hangs, and nothing
 // about speed.
-const patience = 40 * time.Second
+const patience = 4 * time.Minute
 
 // Settings of a run.
 var (

@@ -53,6 +53,7 @@ func newSide(t *testing.T, name, server string) *side {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		client.CloseIdleConnections()
 		if err := proxy.Close(); err != nil {
 			t.Error(err)
 		}
