@@ -23,7 +23,6 @@ func TestRetriesWaitAsCouchDB(t *testing.T) {
 		took           time.Duration
 	}{
 		{-1, 1, 0}, {1, 2, 250 * time.Millisecond}, {0, 6, 7750 * time.Millisecond}, {5, 6, 7750 * time.Millisecond},
-		{1000, 9, 63750 * time.Millisecond},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
@@ -42,6 +41,24 @@ func TestRetriesWaitAsCouchDB(t *testing.T) {
 			require.InDelta(t, test.took, time.Since(began), float64(test.took)/8) // they are spread a little
 		})
 	}
+}
+
+func TestRequestIsGivenUpAfterAMinuteWhateverRetriesAreLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := func(http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 503, Body: io.NopCloser(strings.NewReader(`{}`)), Request: r}, nil
+			})
+		}
+		db, err := Open(Endpoint{URL: "http://h/db"}, Options{Retries: 1000, Transport: fails})
+		require.NoError(t, err)
+		began := time.Now()
+		_, err = db.Info(context.Background())
+		require.True(t, hasStatus(err, 503), err)
+		took := time.Since(began)
+		require.Greater(t, took, maxFailing)
+		require.Less(t, took, 3*maxFailing, "a last wait may begin before the minute is over")
+	})
 }
 
 func TestConnectionsAreNoMoreThanAllowed(t *testing.T) {
