@@ -18,6 +18,8 @@ type BulkDocsOptions struct {
 	NewEdits bool
 	// Gzip compresses the request.
 	Gzip bool
+	// Once does not repeat the request after an error.
+	Once bool
 }
 
 // DocResult is the server's answer for one document of _bulk_docs.
@@ -62,7 +64,7 @@ func (r DocResult) Failure() error {
 func (db *DB) BulkDocs(ctx context.Context, docs [][]byte, o BulkDocsOptions) ([]DocResult, error) {
 	r := db.request(http.MethodPost, "_bulk_docs")
 	r.writes = writesDocuments
-	r.once = o.NewEdits
+	r.once = o.NewEdits || o.Once
 	// 202 is a write below the quorum; 417 is answered with a list of what was refused.
 	r.expect = []int{http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusExpectationFailed}
 	if err := r.setJSON(o.Gzip, bulkDocsParts(docs, o.NewEdits)...); err != nil {

@@ -61,6 +61,32 @@ func Classify(err error) Class {
 	return Permanent
 }
 
+// Suspects reports whether the server failed at the request in a way that a document in it may be
+// the cause of, though nothing says so: CouchDB's own code crashes at some (a number of 5,000 digits
+// is a 500 `badarith`), a server's process dies of others, and its proxy answers. The class of
+// such errors is [Transient], and mostly rightly so: only a document that fails again and again while
+// others, right beside it, do not ([DB.WriteBeside]) is to blame.
+func Suspects(err error) bool {
+	var answer *HTTPError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.Status {
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return !ill(answer.Err)
+	}
+	return false
+}
+
+// ill reports whether an `error` speaks of the server and not of a document.
+func ill(name string) bool {
+	switch name {
+	case "timeout", "internal_server_error", "service_unavailable", "too_many_requests", "nodedown", "all_workers_died":
+		return true
+	}
+	return false
+}
+
 func transientStatus(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
@@ -137,8 +163,7 @@ func deniesAccess(reason string) bool {
 // classifyRow judges the `error` that _bulk_docs and _bulk_get give to single
 // documents. What is neither a known trouble of the server nor a known absence is the document's.
 func classifyRow(name string) Class {
-	switch name {
-	case "timeout", "internal_server_error", "service_unavailable", "too_many_requests", "nodedown", "all_workers_died":
+	if ill(name) {
 		return Transient
 	}
 	return PerDocument

@@ -39,4 +39,5 @@ func (a *apply) take(other *apply) {
 	a.written = append(a.written, other.written...)
 	a.bytes += other.bytes
 	a.rejected = append(a.rejected, other.rejected...)
+	a.suspects = append(a.suspects, other.suspects...)
 }

@@ -28,6 +28,7 @@ type document struct {
 // database is what of a couch.DB the writer uses.
 type database interface {
 	BulkDocs(ctx context.Context, docs [][]byte, o couch.BulkDocsOptions) ([]couch.DocResult, error)
+	WriteBeside(ctx context.Context, id string) error
 }
 
 // apply writes documents to a database, takes refused requests apart and keeps
@@ -37,6 +38,11 @@ type apply struct {
 	written  []*millracev1.DocRef
 	bytes    uint64
 	rejected []rejected
+	// suspects are documents at which the server fails.
+	suspects []suspect
+	// narrowing says that the document is looked for at which the server fails: requests that
+	// fail so are not repeated.
+	narrowing bool
 }
 
 // rejected is a document that was not written.
@@ -55,8 +61,12 @@ func (a *apply) write(ctx context.Context, docs []document) error {
 		return err
 	}
 	if len(docs) == 1 {
-		a.reject(docs[0], refusal)
+		a.judged(docs[0], refusal)
 		return nil
+	}
+	if couch.Suspects(refusal) {
+		a.narrowing = true
+		defer func() { a.narrowing = false }()
 	}
 	if suspects, rest := suspicious(docs); refusal.Status == http.StatusBadRequest && len(suspects) > 0 && len(rest) > 0 {
 		if err := a.singly(ctx, suspects); err != nil {
@@ -81,9 +91,16 @@ func (a *apply) halves(ctx context.Context, docs []document, whole *couch.HTTPEr
 	if err != nil {
 		return err
 	}
-	if first != nil && second != nil && whole.Status != http.StatusRequestEntityTooLarge &&
-		alike(first, whole) && alike(second, whole) {
-		return a.singly(ctx, docs)
+	if first != nil && second != nil {
+		switch {
+		case couch.Suspects(first) && couch.Suspects(second):
+			// Two such documents at once are rare: the server may fail at everything.
+			if err := a.db.WriteBeside(ctx, docs[0].ref.Id); err != nil {
+				return errors.Join(first, err)
+			}
+		case whole.Status != http.StatusRequestEntityTooLarge && alike(first, whole) && alike(second, whole):
+			return a.singly(ctx, docs)
+		}
 	}
 	if err := a.refused(ctx, left, first); err != nil {
 		return err
@@ -97,7 +114,7 @@ func (a *apply) refused(ctx context.Context, docs []document, refusal *couch.HTT
 	case refusal == nil:
 		return nil
 	case len(docs) == 1:
-		a.reject(docs[0], refusal)
+		a.judged(docs[0], refusal)
 		return nil
 	default:
 		return a.halves(ctx, docs, refusal)
@@ -115,7 +132,7 @@ func (a *apply) singly(ctx context.Context, docs []document) error {
 			return err
 		}
 		if refusal != nil {
-			a.reject(d, refusal)
+			a.judged(d, refusal)
 		}
 	}
 	return nil
@@ -125,7 +142,10 @@ func (a *apply) singly(ctx context.Context, docs []document) error {
 // of them may be to blame for it, and an error if none is.
 func (a *apply) request(ctx context.Context, docs []document) (*couch.HTTPError, error) {
 	for attempt := 0; ; attempt++ {
-		results, err := a.db.BulkDocs(ctx, bodies(docs), couch.BulkDocsOptions{})
+		results, err := a.db.BulkDocs(ctx, bodies(docs), couch.BulkDocsOptions{Once: a.narrowing})
+		if a.narrowing && err != nil && couch.Classify(err) == couch.Transient && !couch.Suspects(err) {
+			results, err = a.db.BulkDocs(ctx, bodies(docs), couch.BulkDocsOptions{})
+		}
 		if err != nil {
 			refusal, err := a.judge(docs, err)
 			if refusal != nil && attempt > 0 {
@@ -147,7 +167,7 @@ func (a *apply) request(ctx context.Context, docs []document) (*couch.HTTPError,
 // judge tells a refusal of documents from an error of the request.
 func (a *apply) judge(docs []document, err error) (*couch.HTTPError, error) {
 	var answer *couch.HTTPError
-	if !errors.As(err, &answer) || couch.Classify(err) != couch.PerDocument {
+	if !errors.As(err, &answer) || couch.Classify(err) != couch.PerDocument && !couch.Suspects(err) {
 		return nil, err
 	}
 	if answer.Status == http.StatusPreconditionFailed && anyStubs(docs) {
@@ -208,6 +228,16 @@ func statusOf(word string) int {
 	default:
 		return 0
 	}
+}
+
+// judged keeps a document that was refused alone; one at which the server only failed has to be
+// tried.
+func (a *apply) judged(d document, refusal *couch.HTTPError) {
+	if couch.Suspects(refusal) && couch.Classify(refusal) != couch.PerDocument {
+		a.suspect(d, refusal, func(ctx context.Context, a *apply) error { return a.attempt(ctx, d) })
+		return
+	}
+	a.reject(d, refusal)
 }
 
 func (a *apply) reject(d document, refusal *couch.HTTPError) {

@@ -273,3 +273,5 @@ func TestTargetIsAskedOnceWhetherItKnowsEncodings(t *testing.T) {
 		})
 	}
 }
+
+func (p *pouch) WriteBeside(context.Context, string) error { return nil }

@@ -55,11 +55,29 @@ func (a *apply) put(ctx context.Context, way put, d document, uploads []couch.Up
 	case err == nil:
 		a.wrote(d, size(uploads))
 		return nil
-	case !errors.As(err, &answer) || couch.Classify(err) != couch.PerDocument:
+	case !errors.As(err, &answer):
+		return err
+	case couch.Classify(err) != couch.PerDocument && couch.Suspects(err):
+		a.suspect(d, answer, func(ctx context.Context, a *apply) error { return a.putAgain(ctx, way, d, uploads) })
+		return nil
+	case couch.Classify(err) != couch.PerDocument:
 		return err
 	case answer.Status == http.StatusPreconditionFailed && d.ref.Stubs:
 		return errMissingStub
 	}
 	a.reject(d, answer)
 	return nil
+}
+
+// putAgain is a trial of a document at which the server has failed (see [apply.try]).
+func (a *apply) putAgain(ctx context.Context, way put, d document, uploads []couch.Upload) error {
+	err := way(ctx, d.ref.Id, d.bytes, uploads)
+	var answer *couch.HTTPError
+	if errors.As(err, &answer) && answer.Status == http.StatusPreconditionFailed && d.ref.Stubs {
+		return errMissingStub
+	}
+	if err == nil {
+		a.wrote(d, size(uploads))
+	}
+	return err
 }

@@ -94,3 +94,5 @@ func TestRequestsHoldEveryDocumentWithinTheirSize(t *testing.T) {
 		}
 	})
 }
+
+func (s *sink) WriteBeside(context.Context, string) error { return nil }

@@ -93,7 +93,10 @@ func (svc *Service) apply(ctx context.Context, a *apply, target *millracev1.Endp
 	if err := all.send(ctx); err != nil {
 		return err
 	}
-	return svc.alone(ctx, a, target, db, bodies, b.Multiparts)
+	if err := svc.alone(ctx, a, target, db, bodies, b.Multiparts); err != nil {
+		return err
+	}
+	return a.try(ctx)
 }
 
 // refetch asks for the part again: its bodies are gone from BODIES, or the target
