@@ -242,3 +242,21 @@ func TestRealCouchDBsRefusedDocumentsAreReplayedWithTheirAttachments(t *testing.
 		s.same()
 	}
 }
+
+// CouchDB's own code crashes at some documents, and says nothing about which: PouchDB and
+// Millpond have them.
+func TestRealCouchDBsCodeCrashesAtADocumentAndTheOthersArrive(t *testing.T) {
+	for _, server := range peer.OfKind(t, peer.CouchDB) {
+		s := between(t, peer.Pair{Source: peer.OfKind(t, peer.Millpond)[0], Target: server})
+		s.fill(dataset.Bulk(200, 300))
+		put(t, s.source, "/poison", `{"n":`+strings.Repeat("1", 5000)+`}`)
+		data := t.TempDir()
+		if summary := s.replicate("--data", data).Exited(program.ExitRejected); summary.DocWriteFailures != 1 || summary.DocsWritten != 200 {
+			t.Errorf("summary: %+v", summary)
+		}
+		all := failures(t, 0, "--data", data, failures(t, 0, "--data", data)[0].Job)
+		if len(all) != 1 || all[0].ID != "poison" || all[0].Status != http.StatusInternalServerError || all[0].Reason != "badarith" {
+			t.Errorf("recorded %+v", all)
+		}
+	}
+}

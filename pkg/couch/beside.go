@@ -42,7 +42,7 @@ func (db *DB) ReadBeside(ctx context.Context, id string) error {
 		return fmt.Errorf("read beside %q: %w", id, err)
 	}
 	if err == nil {
-		return nil
+		return fmt.Errorf("read beside %q: the server has what nobody wrote", id)
 	}
 	_, err = db.Info(ctx) // the database may be what is not there
 	return err

@@ -3,7 +3,6 @@ package fetcher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -47,6 +46,8 @@ type fetch struct {
 
 	mu    sync.Mutex
 	heavy []want // set aside
+	// doubts are how the source failed at documents.
+	doubts map[revision]error
 }
 
 // want is a revision to be fetched.
@@ -85,20 +86,21 @@ func (f *fetch) runLight(ctx context.Context, wants []want) error {
 	}
 	var attached, absent []want
 	for attempt := 0; len(wants) > 0; attempt++ {
-		a, missing, err := f.bulk(ctx, wants)
+		a, missing, cut, err := f.bulk(ctx, wants)
 		if refused(err) {
 			if err := f.refused(ctx, err); err != nil {
 				return err
 			}
-			absent = wants
+			absent = append(absent, wants...)
 			break
 		}
 		if err != nil {
 			return err
 		}
 		attached = append(attached, a...)
+		absent = append(absent, cut...)
 		if attempt == missingRetries {
-			absent = missing
+			absent = append(absent, missing...)
 			break
 		}
 		wants = missing
@@ -143,12 +145,14 @@ func (f *fetch) refused(ctx context.Context, err error) error {
 }
 
 // bulk asks for documents without the content of their attachments. It packs those
-// that have none, and returns the others and what the source did not find, or did not
-// answer about.
-func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []want, err error) {
+// that have none, and returns the others, what the source did not find, or did not
+// answer about, and what stands where the answer ends before its end or makes no sense: that is asked
+// for one by one, as CouchDB's replicator does. What is wrong with the source itself the
+// next request says too.
+func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing, cut []want, err error) {
 	results, err := f.db.BulkGet(ctx, requests(wants, false), couch.BulkGetOptions{Revs: true, Latest: true, AttEncodingInfo: true})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer results.Close()
 	f.packer.count(func(c *millracev1.Counters) { c.BulkGetAttempts += uint64(len(wants)) })
@@ -156,13 +160,17 @@ func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []wan
 	for {
 		item, err := results.Next()
 		if err == io.EOF {
-			return attached, append(missing, wants[answered:]...), nil
+			return attached, append(missing, wants[answered:]...), nil, nil
+		}
+		if doubtful(err) {
+			// The last one may have more leaves.
+			return attached, missing, wants[max(answered-1, 0):], nil
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if item.Result >= len(wants) {
-			return nil, nil, fmt.Errorf("_bulk_get answered more results than it was asked for (%d)", len(wants))
+			return attached, missing, wants, nil // nonsense
 		}
 		answered = item.Result + 1
 		asked := wants[item.Result]
@@ -175,7 +183,7 @@ func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing []wan
 		default:
 			f.packer.count(func(c *millracev1.Counters) { c.BulkGetDocs++ })
 			if err := f.packer.add(ctx, item.Meta.ID, item.Meta.Rev, item.Doc, false); err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 		}
 	}
@@ -213,11 +221,12 @@ func (f *fetch) inline(ctx context.Context, wants []want) error {
 			rest = append(rest, wants[answered:]...)
 			break
 		}
+		if doubtful(err) || err == nil && item.Result >= len(wants) { // cut off, or nonsense
+			rest = append(rest, wants[answered:]...)
+			break
+		}
 		if err != nil {
 			return err
-		}
-		if item.Result >= len(wants) {
-			return fmt.Errorf("_bulk_get answered more results than it was asked for (%d)", len(wants))
 		}
 		answered = item.Result + 1
 		asked := wants[item.Result]

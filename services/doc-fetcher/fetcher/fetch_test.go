@@ -302,7 +302,7 @@ func TestRevisionsThatVanishedAreWaitedForTogether(t *testing.T) {
 	for round := range slices.Chunk(asked, 3) {
 		slices.Sort(round)
 	}
-	expect(t, "requests", asked, "a", "b", "c", "a", "b", "c")
+	expect(t, "requests", asked, "a", "b", "c", "a", "b", "c", "a", "b", "c")
 	if len(got.rejected) != 3 {
 		t.Errorf("rejected %v", got.rejected)
 	}
@@ -382,11 +382,32 @@ func TestSinglyAsksForNothingInBulk(t *testing.T) {
 	}
 }
 
-func TestCutAnswerFailsTheBatch(t *testing.T) {
-	s := source(t, doc("d", `,"x":"`+strings.Repeat("x", 1000)+`"`, a))
-	s.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_bulk_get"), CutBodyAfter: 500})
-	if _, err := tryGet(t, s.DB, missing("d 1-aaaa"), nil); couch.Classify(err) != couch.Transient {
-		t.Errorf("got %v", err)
+func TestCutAnswerIsFollowedByRequestsForOneDocumentEach(t *testing.T) {
+	var docs []string
+	for i := range 20 {
+		docs = append(docs, doc(fmt.Sprintf("d%02d", i), `,"x":"`+strings.Repeat("x", 200)+`"`, a))
+	}
+	s := source(t, docs...)
+	s.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_bulk_get"), CutBodyAfter: 2000})
+	var wants []string
+	for i := range 20 {
+		wants = append(wants, fmt.Sprintf("d%02d 1-aaaa", i))
+	}
+	got := get(t, s.DB, missing(wants...), nil)
+	slices.Sort(got.inline)
+	expect(t, "documents", slices.Compact(got.inline), wants...)
+	if n := s.Server.Requests().Of("POST", "_bulk_get"); n != 1 {
+		t.Errorf("asked %d times in bulk", n)
+	}
+}
+
+func TestNonsenseInsteadOfAnAnswerIsFollowedByRequestsForOneDocumentEach(t *testing.T) {
+	s := source(t, doc("d", "", a), doc("e", "", a))
+	for _, body := range []string{`<html>`, `{"results":[1]}`, `{"results":[{"id":"d","docs":[{"ok":5}]}]}`, ``, `{}`} {
+		remove := s.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_bulk_get"), Status: 200, Body: body})
+		got := get(t, s.DB, missing("d 1-aaaa", "e 1-aaaa"), nil)
+		expect(t, "documents after "+body, got.inline, "d 1-aaaa", "e 1-aaaa")
+		remove()
 	}
 }
 
@@ -414,13 +435,13 @@ func TestWhatTheAnswerLeavesOutIsAskedForAgain(t *testing.T) {
 	}
 }
 
-func TestAnswerWithMoreThanWasAskedForIsRefused(t *testing.T) {
+func TestServerThatAnswersNonsenseToEverythingRejectsNothing(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		one := `{"id":"d","docs":[{"ok":{"_id":"d","_rev":"1-aaaa"}}]}`
 		io.WriteString(w, `{"results":[`+one+","+one+`]}`) //nolint:errcheck // a test server
 	}))
 	t.Cleanup(server.Close)
-	if _, err := tryGet(t, open(t, server.URL+"/db"), missing("d 1-aaaa"), nil); err == nil {
-		t.Error("accepted")
+	if got, err := tryGet(t, open(t, server.URL+"/db"), missing("d 1-aaaa"), nil); err == nil {
+		t.Errorf("fetched %v", got)
 	}
 }

@@ -79,8 +79,10 @@ func (f *fetch) large(ctx context.Context, wants []want) error {
 		}
 		wants = append(missing, vanished...)
 		if attempt == missingRetries {
-			f.vanished(wants)
-			return nil
+			return f.conclude(ctx, wants)
+		}
+		if err := f.wellBeside(ctx, wants); err != nil {
+			return err
 		}
 		if len(wants) > 0 {
 			if err := pause.For(ctx, f.retryDelay); err != nil {
@@ -105,9 +107,15 @@ type heavyDoc struct {
 func (f *fetch) look(ctx context.Context, wants []want) (docs []heavyDoc, missing []want, err error) {
 	for _, w := range wants {
 		found, err := f.lookAt(ctx, w)
+		if doubtful(err) {
+			f.doubt(w, err)
+			missing = append(missing, w)
+			continue
+		}
 		if err != nil {
 			return nil, nil, err
 		}
+		f.certain(w)
 		if len(found) == 0 {
 			missing = append(missing, w)
 		}
@@ -209,6 +217,11 @@ func (f *fetch) store(ctx context.Context, docs []heavyDoc) (vanished []want, er
 			if err := f.databaseThere(ctx); err != nil {
 				return nil, err
 			}
+			vanished = append(vanished, d.want)
+			continue
+		}
+		if doubtful(err) {
+			f.doubt(d.want, err)
 			vanished = append(vanished, d.want)
 			continue
 		}

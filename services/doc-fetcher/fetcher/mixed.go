@@ -47,6 +47,9 @@ func (f *fetch) takeAll(ctx context.Context, revs *couch.OpenRevs, asked []want)
 		if err == io.EOF {
 			break
 		}
+		if doubtful(err) {
+			break // the rest is asked for one by one
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -63,11 +66,16 @@ func (f *fetch) takeAll(ctx context.Context, revs *couch.OpenRevs, asked []want)
 			delete(left, r)
 			break
 		}
-		delete(left, r)
-		f.packer.count(func(c *millracev1.Counters) { c.BulkGetDocs++ })
-		if err := f.take(ctx, rev); err != nil {
+		if err := f.take(ctx, rev); doubtful(err) {
+			if !left[r] { // it comes again with what it descends from
+				f.packer.forget(r.id, r.rev)
+			}
+			break
+		} else if err != nil {
 			return nil, err
 		}
+		delete(left, r)
+		f.packer.count(func(c *millracev1.Counters) { c.BulkGetDocs++ })
 	}
 	for _, w := range asked {
 		if left[revision{w.id, w.rev}] {

@@ -97,6 +97,13 @@ func (p *packer) fresh(id, rev string) bool {
 	return true
 }
 
+// forget makes a revision fresh again whose document could not be read to its end.
+func (p *packer) forget(id, rev string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.seen, revision{id, rev})
+}
+
 // add packs one document for _bulk_docs; doc stays the caller's.
 func (p *packer) add(ctx context.Context, id, rev string, doc []byte, stubs bool) error {
 	p.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 
 	"millrace/pkg/couch"
 	"millrace/pkg/pause"
@@ -28,18 +27,30 @@ func (f *fetch) each(ctx context.Context, wants []want) error {
 	if missing, err = f.pass(ctx, missing); err != nil {
 		return err
 	}
-	f.vanished(missing)
-	return nil
-}
-
-// vanished rejects revisions that the source does not find any more.
-func (f *fetch) vanished(wants []want) {
-	for _, w := range wants {
-		f.packer.reject(&millracev1.Rejection{
-			Id: w.id, Rev: w.rev, Status: http.StatusNotFound, Error: "not_found",
-			Reason: "the source listed the revision and has it no more", Attempts: missingRetries + 1,
-		})
+	for range passes - 2 { // those at which the source fails are tried more often
+		var failing, gone []want
+		for _, w := range missing {
+			if f.doubted(w) != nil {
+				failing = append(failing, w)
+			} else {
+				gone = append(gone, w)
+			}
+		}
+		if len(failing) == 0 {
+			break
+		}
+		if err := f.wellBeside(ctx, failing); err != nil {
+			return err
+		}
+		if err := pause.For(ctx, f.retryDelay); err != nil {
+			return err
+		}
+		if failing, err = f.pass(ctx, failing); err != nil {
+			return err
+		}
+		missing = append(gone, failing...)
 	}
+	return f.conclude(ctx, missing)
 }
 
 // pass asks for each document once and returns those that the source does not find.
@@ -47,6 +58,12 @@ func (f *fetch) pass(ctx context.Context, wants []want) (missing []want, err err
 	found := make([]bool, len(wants))
 	err = atOnce(ctx, len(wants), func(ctx context.Context, i int) (err error) {
 		found[i], err = f.one(ctx, wants[i])
+		if doubtful(err) {
+			f.doubt(wants[i], err)
+			found[i], err = false, nil
+		} else {
+			f.certain(wants[i])
+		}
 		return err
 	})
 	for i, w := range wants {
@@ -94,6 +111,7 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 			return true, nil
 		}
 		if err := f.take(ctx, rev); err != nil {
+			f.packer.forget(rev.Meta.ID, rev.Meta.Rev)
 			return found, err
 		}
 	}
