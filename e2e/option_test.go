@@ -146,7 +146,9 @@ func base(e program.Event) string {
 	return id
 }
 
+// By services that are there for all jobs, and know of this one's wish by the job alone.
 func TestWorkerProcessesBoundWhatIsAskedAtOnce(t *testing.T) {
+	c := program.StartCluster(t, program.ClusterOptions{})
 	s := onMillponds(t)
 	s.fill(dataset.Bulk(400, 300))
 	for _, workers := range []int{1, 3} {
@@ -159,7 +161,7 @@ func TestWorkerProcessesBoundWhatIsAskedAtOnce(t *testing.T) {
 			for _, p := range []*chaosproxy.Proxy{source, target} {
 				p.Add(chaosproxy.Rule{Do: chaosproxy.Delay(20 * time.Millisecond)})
 			}
-			s.replicate("--workers", fmt.Sprint(workers), "--batch-size", "10").Completed()
+			c.Replicate(s.source, s.target, "--workers", fmt.Sprint(workers), "--batch-size", "10").Completed()
 			direct.same()
 			for kind, count := range map[chaosproxy.Endpoint]chaosproxy.Count{
 				chaosproxy.BulkGet: source.Counts()[chaosproxy.BulkGet], chaosproxy.BulkDocs: target.Counts()[chaosproxy.BulkDocs],

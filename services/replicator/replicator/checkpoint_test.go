@@ -199,6 +199,35 @@ func TestReadOnlySourceIsNotedAndTheNextRunResumes(t *testing.T) {
 	}
 }
 
+// The target's document may say nothing of the source: a program that knows no such member
+// wrote it last.
+func TestReadOnlySourceIsResumedFromTheBrokersCopy(t *testing.T) {
+	t.Parallel()
+	source, target := databases(t)
+	source.Fill(t, 0, 30)
+	source.Server.Inject(millpond.Fault{Match: local(http.MethodPut), Status: 403, Body: `{"error":"forbidden","reason":"read only"}`})
+	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.All()})
+	job := p.Submit(source, target, "")
+	p.Finish(job.Id)
+	log := target.Checkpoint(t, job)
+	if log == nil || log.SourceInstance == "" {
+		t.Fatalf("the target has %+v", log)
+	}
+	log.SourceInstance = ""
+	base, _, _ := strings.Cut(job.ReplicationId, "+")
+	if _, err := target.PutLocal(t.Context(), base, log); err != nil {
+		t.Fatal(err)
+	}
+	source.Fill(t, 30, 5)
+	again := p.Submit(source, target, "")
+	done := p.AwaitJob(job.Id, "has run again", func(j *millracev1.Job) bool {
+		return j.State == string(replication.Completed) && j.Run > again.Run
+	})
+	if c := done.Totals; c.MissingChecked != 35 || c.DocsWritten != 35 {
+		t.Errorf("counted %v: the run did not resume", c)
+	}
+}
+
 // With the broker's disk its copy of the source's checkpoint is gone: the target's document says
 // of which source it is, and stands for it.
 func TestReadOnlySourceIsResumedFromTheTargetWhenTheBrokerHasForgotten(t *testing.T) {
