@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"millrace/pkg/couchgzip"
 )
 
 // compressor packs attachments of compressible types, as CouchDB does.
@@ -38,6 +40,9 @@ func (z compressor) attachment(name, contentType, encoding string, data []byte, 
 }
 
 func (z compressor) pack(data []byte) []byte {
+	if z.level == couchgzip.Level {
+		return couchgzip.Append(nil, data)
+	}
 	var buf bytes.Buffer
 	w, err := gzip.NewWriterLevel(&buf, z.level)
 	if err != nil {

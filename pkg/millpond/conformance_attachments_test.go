@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"millrace/pkg/couchgzip"
 )
 
 func gzipped(t testing.TB, text string) string {
@@ -109,6 +111,20 @@ func TestGzippedAttachmentsStayAsTheyCame(t *testing.T) {
 		}
 		if r := db.send("PUT", "/b/f", "x", "Content-Encoding", "br"); r.status != 415 {
 			t.Errorf("brotli: %d %s", r.status, r.body)
+		}
+	})
+}
+
+func TestTextIsStoredAsZlibCompressesIt(t *testing.T) {
+	eachPeer(t, func(t *testing.T, db *database) {
+		for i, text := range []string{"", "x", strings.Repeat("a text that is compressed, ", 3000), gzipped(t, "no text")} {
+			id := "/" + itoa(i)
+			if r := db.send("PUT", id+"/f", text, "Content-Type", "text/plain; charset=utf-8"); r.status != 201 {
+				t.Fatalf("PUT: %d %s", r.status, r.body)
+			}
+			if doc := db.send("GET", id, "").body; !strings.Contains(doc, `"digest":"`+couchgzip.Digest([]byte(text))+`"`) {
+				t.Errorf("%d bytes: want %s in %s", len(text), couchgzip.Digest([]byte(text)), doc)
+			}
 		}
 	})
 }

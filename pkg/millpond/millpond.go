@@ -9,8 +9,8 @@
 //   - Documents are bytes (invariant 7): numbers, key order and duplicate keys
 //     come out as they went in, where CouchDB re-encodes, and refuses 1e400.
 //   - A database has no shards, so two readings of its changes agree.
-//   - Attachments of text types are compressed as there, but by another compressor:
-//     the bytes and so the digests are others.
+//   - Attachments of text types are compressed as there, to the same bytes and so the
+//     same digests at the default level, and at others by another compressor.
 //   - Views, filter functions, _find and selectors are not there; of the functions of
 //     design documents validate_doc_update is run (ADR 018).
 //
@@ -27,6 +27,7 @@ import (
 	"net/http"
 	"time"
 
+	"millrace/pkg/couchgzip"
 	"millrace/pkg/queryserver"
 )
 
@@ -35,7 +36,7 @@ const (
 	DefaultMaxDocumentSize = 8_000_000
 	DefaultMaxRequestSize  = 4 << 30
 	// DefaultCompressionLevel is of attachments.
-	DefaultCompressionLevel = 8
+	DefaultCompressionLevel = couchgzip.Level
 	// DefaultVersion is the CouchDB release whose behaviour is kept to.
 	DefaultVersion = "3.5.0"
 )
