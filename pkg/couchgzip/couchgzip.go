@@ -18,11 +18,24 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
+	"strings"
 	"sync"
 )
 
 // Level is the level of compression, CouchDB's default.
 const Level = 8
+
+// Compressible reports whether CouchDB compresses attachments of a type: its default of
+// compressible_types.
+func Compressible(contentType string) bool {
+	kind, _, _ := strings.Cut(contentType, ";")
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	switch kind {
+	case "application/javascript", "application/json", "application/xml":
+		return true
+	}
+	return strings.HasPrefix(kind, "text/")
+}
 
 // Digest is the digest that CouchDB gives to the content of an attachment that it has
 // compressed: "md5-" and the MD5 of the stored bytes in Base64.

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"strings"
 
 	"millrace/pkg/couchgzip"
 )
@@ -17,21 +16,10 @@ type compressor struct {
 	level int // of gzip; 0: nothing is packed
 }
 
-// compressible is CouchDB's default of compressible_types.
-func compressible(contentType string) bool {
-	kind, _, _ := strings.Cut(contentType, ";")
-	kind = strings.ToLower(strings.TrimSpace(kind))
-	switch kind {
-	case "application/javascript", "application/json", "application/xml":
-		return true
-	}
-	return strings.HasPrefix(kind, "text/")
-}
-
 // attachment makes what is to be stored of a content as it came. encoding is what
 // the client packed it with; length is that of the content, unpacked.
 func (z compressor) attachment(name, contentType, encoding string, data []byte, length int64) *Attachment {
-	if encoding == "" && z.level > 0 && compressible(contentType) {
+	if encoding == "" && z.level > 0 && couchgzip.Compressible(contentType) {
 		data, encoding = z.pack(data), "gzip"
 	}
 	return &Attachment{

@@ -140,6 +140,9 @@ func (f *fetch) take(ctx context.Context, rev *couch.OpenRev) error {
 	if !follows(m) {
 		return f.packer.add(ctx, m.ID, m.Rev, rev.Doc, hasStubs(m))
 	}
+	if unpackable(m) {
+		return f.small(ctx, rev)
+	}
 	var atts []*millracev1.AttachmentRef
 	for {
 		a, err := rev.NextAttachment()
@@ -149,7 +152,7 @@ func (f *fetch) take(ctx context.Context, rev *couch.OpenRev) error {
 		if err != nil {
 			return err
 		}
-		ref, err := f.attachment(ctx, a)
+		ref, err := f.attachment(ctx, a.Attachment, a)
 		if err != nil {
 			return fmt.Errorf("attachment %q of %q: %w", a.Name, m.ID, err)
 		}
@@ -168,12 +171,12 @@ func follows(m rawdoc.Meta) bool {
 }
 
 // attachment publishes an attachment's content in chunks.
-func (f *fetch) attachment(ctx context.Context, a *couch.FollowingAttachment) (*millracev1.AttachmentRef, error) {
+func (f *fetch) attachment(ctx context.Context, a rawdoc.Attachment, from io.Reader) (*millracev1.AttachmentRef, error) {
 	out := &millracev1.AttachmentRef{
 		Name: a.Name, ContentType: a.ContentType, Encoding: a.Encoding, Length: uint64(a.StoredLength()),
 	}
 	var err error
-	out.Chunks, err = f.publishChunks(ctx, a, a.StoredLength())
+	out.Chunks, err = f.publishChunks(ctx, from, a.StoredLength())
 	return out, err
 }
 
