@@ -217,11 +217,18 @@ func TestProxyDoesNotSeeTheClientCertificateNorIsExemptFromVerification(t *testi
 }
 
 func TestNameThatDoesNotResolveIsTriedAgain(t *testing.T) {
-	db := openAt(t, "http://db.invalid/db", Options{Retries: 1})
+	tries := 0
+	db := openAt(t, "http://db.invalid/db", Options{Retries: 1, Transport: func(http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(*http.Request) (*http.Response, error) { // as the resolver says it
+			tries++
+			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "db.invalid", IsNotFound: true}}
+		})
+	}})
 	_, err := db.Info(context.Background())
 	var dns *net.DNSError
 	require.True(t, errors.As(err, &dns), err)
 	require.Equal(t, Transient, Classify(err))
+	require.Equal(t, 2, tries)
 }
 
 // refusalIn is the answer that an error is about.
