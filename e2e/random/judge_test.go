@@ -5,15 +5,17 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"testing"
 
 	"pgregory.net/rapid"
 
 	"millrace/e2e/compare"
+	"millrace/e2e/program"
 )
 
 // judge waits until both databases agree, except for what b refuses, and looks at
 // all that they hold then and after the refusal was mended.
-func judge(t *rapid.T, a, b *side, e *editor, j jobs) {
+func judge(test *testing.T, t *rapid.T, a, b *side, e *editor, j jobs) {
 	refused := e.refused(t, a)
 	agree(t, a, b, refused)
 	report, err := compare.Databases(t.Context(), a.direct(), b.direct(), compare.Options{})
@@ -30,6 +32,11 @@ func judge(t *rapid.T, a, b *side, e *editor, j jobs) {
 		}
 	}
 	listed(t, a, b, refused, j)
+	same := program.ExitOK
+	if len(refused.leaves) > 0 {
+		same = program.ExitDifferent
+	}
+	verify(test, t, a, b, same)
 	if len(refused.leaves) == 0 || t.Failed() {
 		return
 	}
@@ -42,6 +49,15 @@ func judge(t *rapid.T, a, b *side, e *editor, j jobs) {
 	}
 	if !report.Same() {
 		t.Errorf("after the replay: %v", report)
+	}
+	verify(test, t, a, b, program.ExitOK)
+}
+
+// verify asks the product's own judge.
+func verify(test *testing.T, t *rapid.T, a, b *side, want int) {
+	p := program.Start(test, program.Millrace, []string{"verify", "--bodies", a.direct(), b.direct()})
+	if code := p.Wait(); code != want {
+		t.Errorf("millrace verify ended with %d instead of %d:\n%s%s", code, want, p.Stdout, p.Stderr)
 	}
 }
 

@@ -18,7 +18,7 @@ func TestTwoDatabasesThatReplicateIntoEachOtherAgree(t *testing.T) {
 	seeds(t, func(t *testing.T) {
 		a, b := newSide(t, "a", startPond(t)), newSide(t, "b", startPond(t))
 		rapid.Check(t, func(rt *rapid.T) {
-			run(rt, a, b, func() jobs { return startAlone(t, a, b) })
+			run(t, rt, a, b, func() jobs { return startAlone(t, a, b) })
 		})
 	})
 }
@@ -31,7 +31,7 @@ func TestServicesThatDieWhileTwoDatabasesReplicateIntoEachOther(t *testing.T) {
 		a, b := newSide(t, "a", startPond(t)), newSide(t, "b", startPond(t))
 		cluster := program.StartCluster(t, program.ClusterOptions{})
 		rapid.Check(t, func(rt *rapid.T) {
-			run(rt, a, b, func() jobs { return startTogether(t, cluster, a, b) })
+			run(t, rt, a, b, func() jobs { return startTogether(t, cluster, a, b) })
 		})
 	})
 }
@@ -44,7 +44,7 @@ func TestRealCouchDBsThatReplicateIntoEachOtherAgree(t *testing.T) {
 	seeds(t, func(t *testing.T) {
 		a, b := newSide(t, "a", servers[0]), newSide(t, "b", servers[1])
 		rapid.Check(t, func(rt *rapid.T) {
-			run(rt, a, b, func() jobs { return startAlone(t, a, b) })
+			run(t, rt, a, b, func() jobs { return startAlone(t, a, b) })
 		})
 	})
 }
@@ -76,7 +76,7 @@ const pace = 20 * time.Millisecond
 
 // run is one run of the test: random changes while both databases replicate into
 // each other through faults, then quiet, then the judgement.
-func run(t *rapid.T, a, b *side, start func() jobs) {
+func run(test *testing.T, t *rapid.T, a, b *side, start func() jobs) {
 	databases++
 	for _, s := range []*side{a, b} {
 		s.create(t, fmt.Sprintf("random_%d_%d", os.Getpid(), databases))
@@ -116,5 +116,5 @@ func run(t *rapid.T, a, b *side, start func() jobs) {
 	}
 	t.Logf("%v; %d kills; %d faults met %d requests", e.count, kills, len(faults), hits)
 	e.mend(t)
-	judge(t, a, b, e, j)
+	judge(test, t, a, b, e, j)
 }
