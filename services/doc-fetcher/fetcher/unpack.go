@@ -107,5 +107,7 @@ func unpacked(a follower) ([]byte, bool) {
 	if err != nil || len(content) > unpackLimit {
 		return nil, false
 	}
-	return content, bytes.Equal(couchgzip.Append(nil, content), a.stored)
+	// CouchDB takes the packed length of what a client packed for the content's, which is how
+	// it differs where the client uses zlib, too.
+	return content, int64(len(content)) == a.Length && bytes.Equal(couchgzip.Append(nil, content), a.stored)
 }

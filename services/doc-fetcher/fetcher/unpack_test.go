@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/pkg/couchgzip"
 	"millrace/pkg/millpond"
 	"millrace/pkg/rawdoc"
 	"millrace/services/internal/databasetest"
@@ -18,11 +19,18 @@ import (
 
 const aText = "a text that is compressed, and a text that is compressed"
 
+// likeTheServer is the level of a client that compresses with zlib.
+const likeTheServer = 100
+
 // upload puts an attachment that the client has compressed, unless level is 0.
 func upload(t *testing.T, d *databasetest.Database, id, contentType, content string, level int) {
 	t.Helper()
 	body := bytes.NewBufferString(content)
-	if level != 0 {
+	switch level {
+	case 0:
+	case likeTheServer:
+		body = bytes.NewBuffer(couchgzip.Append(nil, []byte(content)))
+	default:
 		body.Reset()
 		w, err := gzip.NewWriterLevel(body, level)
 		if err != nil {
@@ -60,6 +68,7 @@ func TestTextThatTheServerCompressedTravelsInsideItsDocument(t *testing.T) {
 	upload(t, s, "json", "Application/JSON", `{"a":"`+aText+`"}`, 0)
 	upload(t, s, "empty", "text/plain", "", 0)
 	upload(t, s, "clients", "text/plain", aText, gzip.BestSpeed)
+	upload(t, s, "clients-zlib", "text/plain", aText, likeTheServer)
 	upload(t, s, "clients-image", "image/svg+xml", aText, gzip.BestCompression)
 	upload(t, s, "long", "text/plain", strings.Repeat("x", unpackLimit+1), 0)
 	var wants []string
@@ -76,7 +85,7 @@ func TestTextThatTheServerCompressedTravelsInsideItsDocument(t *testing.T) {
 		slices.Sort(ids)
 		return strings.Join(ids, " ")
 	}
-	if ids(got.inline) != "empty json servers" || ids(got.multi) != "clients clients-image long" {
+	if ids(got.inline) != "empty json servers" || ids(got.multi) != "clients clients-image clients-zlib long" {
 		t.Fatalf("inside %q, with parts %q", got.inline, got.multi)
 	}
 	docs, err := got.docs()
