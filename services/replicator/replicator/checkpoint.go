@@ -75,7 +75,7 @@ func (r *run) survivable(ctx context.Context, err error) error {
 		case errors.Is(err, control.ErrNotOwner):
 			return broker.ErrLeaseLost
 		case errors.Is(err, control.ErrReplaced):
-			return &crash{reason: refused.Reason, lost: true} // another run starts over
+			return &crash{reason: refused.Reason, replaced: refused.Side, lost: true} // another run starts over
 		case refused.Permanent:
 			return &crash{reason: fmt.Sprintf("error updating the %s checkpoint document: %s", refused.Side, refused.Reason), permanent: true}
 		}

@@ -197,6 +197,9 @@ func TestReadOnlySourceIsNotedAndTheNextRunResumes(t *testing.T) {
 	if done.Totals.DocsWritten != 35 {
 		t.Errorf("counted %v over both runs", done.Totals)
 	}
+	if slices.ContainsFunc(done.Notes, func(n string) bool { return strings.Contains(n, "created again") }) {
+		t.Errorf("notes %q", done.Notes)
+	}
 }
 
 // The target's document may say nothing of the source: a program that knows no such member

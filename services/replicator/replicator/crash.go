@@ -3,6 +3,7 @@ package replicator
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"millrace/pkg/control"
@@ -20,6 +21,8 @@ type crash struct {
 	lost bool
 	// throttled: a database refuses too many requests; the next run does less at once.
 	throttled bool
+	// replaced is the side whose database is another than the run began with; empty if none is.
+	replaced control.Side
 	// after is how long to wait at least.
 	after time.Duration
 }
@@ -28,12 +31,42 @@ func (c *crash) Error() string { return c.reason }
 
 func crashed(e *millracev1.Event) *crash {
 	return &crash{
-		reason:    fmt.Sprintf("%s: %s", e.Stage, e.Reason),
+		reason:    words(e) + fmt.Sprintf("%s: %s", e.Stage, e.Reason),
 		permanent: e.Class == millracev1.Event_CLASS_PERMANENT,
 		lost:      e.Class == millracev1.Event_CLASS_FEED_LOST,
 		throttled: e.Error == couch.ErrMaxBackoff.Error(),
 		after:     time.Duration(e.RetryAfterMs) * time.Millisecond,
 	}
+}
+
+// words are those with which CouchDB's replicator begins the reason of such a crash: people
+// search for them.
+func words(e *millracev1.Event) string {
+	if e.Status == 0 {
+		return ""
+	}
+	word := ""
+	switch e.Stage {
+	case "changes-reader":
+		word = "changes_req_failed"
+	case "revs-diff":
+		word = "revs_diff_failed"
+	case "doc-fetcher":
+		word = "open_doc_revs_failed"
+	case "bulk-writer":
+		word = "doc_write_failed"
+		if strings.Contains(e.Reason, "/_bulk_docs") {
+			word = "bulk_docs_failed"
+		}
+	default:
+		return ""
+	}
+	return fmt.Sprintf("%s %d: ", word, e.Status)
+}
+
+// startedOver is what the job says for ever after a database was found to be another.
+func startedOver(side control.Side) string {
+	return fmt.Sprintf("the %s database was deleted and created again meanwhile: the replication has started over", side)
 }
 
 // crashOf turns what a database refused into the end of the run.

@@ -152,6 +152,9 @@ func (m *Manager) removed(ctx context.Context, r *run) error {
 // crashed sets what follows from a crash.
 func (m *Manager) crashed(ctx context.Context, r *run, began time.Time, c *crash) {
 	m.log.WarnContext(ctx, "run crashed", "run", r.job.Run, "reason", c.reason)
+	if c.replaced != "" {
+		r.note(ctx, startedOver(c.replaced))
+	}
 	if time.Since(began) > m.options.HealthThreshold {
 		r.job.ErrorCount = 0
 	}

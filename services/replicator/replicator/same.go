@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/pkg/control"
+	millracev1 "millrace/proto/millrace/v1"
 )
 
 // same checks that both databases are those that the run began with. One that was made
@@ -64,6 +65,34 @@ func (r *run) sameOn(ctx context.Context, side control.Side) error {
 	return nil
 }
 
+// noteReplaced says in the job's notes that a database is another than the job's last run had: the
+// end of that run may have been that it found none at all.
+func (r *run) noteReplaced(ctx context.Context, now *millracev1.Progress) error {
+	before, err := r.m.jobs.Progress(ctx, r.job.Id)
+	if err != nil || before == nil {
+		return err
+	}
+	session := before.SourceSession
+	if before.ReadOnlySource {
+		session = "" // it never had a checkpoint
+	}
+	for side, is := range map[control.Side]bool{
+		control.Source: another(before.SourceInstance, now.SourceInstance, session, now.SourceSession),
+		control.Target: another(before.TargetInstance, now.TargetInstance, before.TargetSession, now.TargetSession),
+	} {
+		if is {
+			r.note(ctx, startedOver(side))
+		}
+	}
+	return nil
+}
+
+// another reports whether a database was made again: it says another instance_start_time, or the
+// checkpoint is gone from it that it had.
+func another(instance, now, session, sessionNow string) bool {
+	return tells(instance) && tells(now) && instance != now || session != "" && sessionNow == ""
+}
+
 // tells reports whether an instance_start_time says anything: servers without give "0".
 func tells(instance string) bool { return instance != "" && instance != "0" }
 
@@ -77,5 +106,5 @@ func unlessPermanent(err error) error {
 }
 
 func replaced(format string, side control.Side) *crash {
-	return &crash{lost: true, reason: fmt.Sprintf(format, side)} // another run starts over
+	return &crash{lost: true, replaced: side, reason: fmt.Sprintf(format, side)} // another run starts over
 }

@@ -2,9 +2,11 @@ package replicator_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"millrace/pkg/millpond"
+	millracev1 "millrace/proto/millrace/v1"
 	"millrace/services/internal/databasetest"
 	"millrace/services/internal/pipelinetest"
 	"millrace/services/replicator/replicator"
@@ -48,6 +50,9 @@ func TestSourceThatWasReplacedUnderAQuietFeedIsReadFromItsBeginning(t *testing.T
 			source.Recreate(t)
 			source.Fill(t, 100, 10)
 			p.Await("the new source's documents at the target", func() bool { return len(target.Leaves(t)) == 40 })
+			p.AwaitJob(job.Id, "says so", func(j *millracev1.Job) bool {
+				return slices.Contains(j.Notes, "the source database was deleted and created again meanwhile: the replication has started over")
+			})
 		})
 	}
 }

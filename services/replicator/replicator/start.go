@@ -42,6 +42,9 @@ func (r *run) begin(ctx context.Context) error {
 	if err := r.findCheckpoint(ctx, p); err != nil {
 		return err
 	}
+	if err := r.noteReplaced(ctx, p); err != nil {
+		return err
+	}
 	r.progress = p
 	r.restore(p)
 	if err := r.firstCheckpoint(ctx); err != nil {
@@ -235,6 +238,9 @@ func (r *run) resume(ctx context.Context) (bool, error) {
 	var c *crash
 	if err := r.same(ctx); errors.As(err, &c) {
 		r.log.WarnContext(ctx, "run is not gone on with", "reason", c.reason)
+		if c.replaced != "" {
+			r.note(ctx, startedOver(c.replaced))
+		}
 		return false, nil
 	}
 	if r.mark.EndReached() {
