@@ -22,7 +22,7 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	steps := "300"
+	steps := "150"
 	if text := os.Getenv("MILLRACE_TEST_LONG"); text != "" {
 		var err error
 		if long, err = time.ParseDuration(text); err != nil {
