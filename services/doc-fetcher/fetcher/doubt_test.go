@@ -8,6 +8,7 @@ import (
 
 	"millrace/pkg/couch"
 	"millrace/pkg/millpond"
+	millracev1 "millrace/proto/millrace/v1"
 	"millrace/services/internal/databasetest"
 )
 
@@ -122,5 +123,16 @@ func TestLeafWhoseHistoryWasCutOffStandsForTheRevisionThatIsGone(t *testing.T) {
 	}
 	if len(reasons) != 3 || !strings.Contains(reasons["other 2-z"], "3-c") || !strings.Contains(reasons["beside 2-y"], "2-x") || !strings.Contains(reasons["nothing 1-a"], "purged") {
 		t.Errorf("reasons %v", reasons)
+	}
+}
+
+func TestRowWithoutAnIDIsRecordedAndTheOthersGoOn(t *testing.T) {
+	s := source(t, doc("d", "", a))
+	b := missing("d 1-aaaa")
+	b.Docs = append(b.Docs, &millracev1.MissingDoc{Revs: []string{"1-b"}})
+	got := get(t, s.DB, b, nil)
+	expect(t, "documents", got.inline, "d 1-aaaa")
+	if len(got.rejected) != 1 || got.rejected[0].Error != "illegal_docid" || got.rejected[0].Rev != "1-b" {
+		t.Errorf("rejected %v", got.rejected)
 	}
 }

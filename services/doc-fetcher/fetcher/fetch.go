@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,6 +71,7 @@ func wanted(b *millracev1.MissingBatch) []want {
 
 // run fetches all that is wanted and packs it.
 func (f *fetch) run(ctx context.Context, wants []want) error {
+	wants = f.named(wants)
 	if f.known {
 		return f.large(ctx, wants)
 	}
@@ -77,6 +79,19 @@ func (f *fetch) run(ctx context.Context, wants []want) error {
 		return err
 	}
 	return f.setAsideFetch(ctx)
+}
+
+// named rejects what has no name: nothing can be asked for by an empty id. CouchDB's replicator
+// passes such rows over, too.
+func (f *fetch) named(wants []want) []want {
+	return slices.DeleteFunc(wants, func(w want) bool {
+		if w.id == "" {
+			f.packer.reject(&millracev1.Rejection{
+				Rev: w.rev, Status: http.StatusBadRequest, Error: "illegal_docid", Reason: "Document id must not be empty", Attempts: 1,
+			})
+		}
+		return w.id == ""
+	})
 }
 
 // runLight fetches what is wanted and sets aside what is large.
