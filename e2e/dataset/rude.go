@@ -10,6 +10,9 @@ import (
 // largeAttachment is more than what travels inside of documents, in bytes.
 const largeAttachment = bigAttachment + 1000
 
+// vastAttachment is more than passes through BODIES, in bytes.
+const vastAttachment = 5 * bigAttachment
+
 // crowd is how many attachments the documents with very many have.
 const crowd = 500
 
@@ -44,8 +47,11 @@ func Rude(ctx context.Context, db string, can peer.Capabilities, seed uint64) er
 	if !can.EncodedAttachments {
 		return nil
 	}
-	for i, contentType := range []string{"text/plain; charset=utf-8", "image/png", "application/gzip"} {
+	for i, contentType := range []string{"text/plain; charset=utf-8", "image/png", "application/gzip", "image/svg+xml"} {
 		content := gzipped(append(g.bytes(largeAttachment), g.text(textAttachment)...))
+		if i == 3 {
+			content = gzipped(g.bytes(vastAttachment))
+		}
 		zipped := file{name: "zipped by the client/" + contentType, contentType: contentType, content: content}
 		if _, err := w.attach(ctx, fmt.Sprintf("rude-gzipped-%d", i), "", zipped, "gzip"); err != nil {
 			return err
@@ -72,6 +78,13 @@ func rudeAttachments(g generator) []document {
 	for _, size := range []int{bigAttachment - 1, bigAttachment, bigAttachment + 1, 3*bigAttachment + 1} {
 		add(fmt.Sprintf("rude-size-%d", size), "large", "application/octet-stream", size)
 	}
+	add("rude-vast", "vast", "image/png", vastAttachment)
+	add("rude-vast-name", rudeNames[1], "image/png", vastAttachment)
+	add("rude-vast-type", "vast", rudeTypes[1], vastAttachment)
+	docs = append(docs, document{id: "rude-vast-text", start: 1, history: g.hashes(1), files: []file{
+		{name: "packed by the server", contentType: "text/plain", content: g.text(4 * vastAttachment)},
+		{name: "", contentType: "image/png", content: g.bytes(vastAttachment)},
+	}})
 	large := document{
 		id: "rude-large-document", start: 1, history: g.hashes(1), fields: fmt.Sprintf(`"text":"%s"`, g.text(3*bigAttachment)),
 		files: []file{{name: "large", contentType: "image/png", content: g.bytes(largeAttachment)}},

@@ -144,3 +144,30 @@ func TestRoomOfAJobThatIsOverIsForOthers(t *testing.T) {
 	checkCounters(t, p.Finish(p.Submit(source, other, "").Id), 12)
 	checkLarge(t, other, 2)
 }
+
+// A byte is changed where the content is stored: the request is broken before its last bytes, and
+// the content stored anew.
+func TestContentWithAChangedByteNeverArrives(t *testing.T) {
+	t.Parallel()
+	source, target := cellar(t, 1), databasetest.New(t, millpond.Options{})
+	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.Without(writer.Name)})
+	job := p.Submit(source, target, "")
+	streams := p.Broker().Streams()
+	p.AwaitMessages(streams.Write, ">", 2)
+	chunks := p.Messages(streams.Attachments, ">")
+	p.Purge(streams.Attachments)
+	for i, c := range chunks {
+		if i == 3 {
+			c.Data[100]++
+		}
+		c.Header.Del("Nats-Msg-Id")
+		p.Publish(c.Subject, c.Data, c.Header)
+	}
+	p.Run(writer.Name)
+	checkCounters(t, p.Finish(job.Id), 11)
+	databasetest.SameLeaves(t, source, target)
+	checkLarge(t, target, 1)
+	if n := source.Server.Requests().Of("GET", "attachment"); n != 2 {
+		t.Errorf("the attachment was read %d times", n)
+	}
+}
