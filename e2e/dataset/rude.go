@@ -82,7 +82,7 @@ func rudeAttachments(g generator) []document {
 	add("rude-vast-name", rudeNames[1], "image/png", vastAttachment)
 	add("rude-vast-type", "vast", rudeTypes[1], vastAttachment)
 	docs = append(docs, document{id: "rude-vast-text", start: 1, history: g.hashes(1), files: []file{
-		{name: "packed by the server", contentType: "text/plain", content: g.text(4 * vastAttachment)},
+		{name: "packed by the server", contentType: "text/plain", content: g.text(2 * vastAttachment)},
 		{name: "", contentType: "image/png", content: g.bytes(vastAttachment)},
 	}})
 	large := document{

@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -353,9 +354,10 @@ func md5Of(digest string) []byte {
 
 // openAttachment begins reading an attachment, in its stored encoding, at an offset. Where the
 // answer is not what is stored, because something on the way decodes it, or its head cannot be
-// read, because CouchDB writes types into it as they are, it is read behind its document.
+// read, because CouchDB writes types into it as they are, it is read behind its document. So it is
+// without a name: what is asked for then is the document.
 func (f *fetch) openAttachment(ctx context.Context, d heavyDoc, a rawdoc.Attachment, offset int64) (io.ReadCloser, error) {
-	if strings.ContainsFunc(a.Name+a.ContentType, unicode.IsControl) {
+	if a.Name == "" || strings.ContainsFunc(a.Name+a.ContentType, unicode.IsControl) {
 		return f.openFollowing(ctx, d, a, offset)
 	}
 	r, err := f.db.GetAttachmentFrom(ctx, d.id, d.rev, a.Name, a.Encoding, offset)
@@ -391,6 +393,16 @@ func (f *fetch) openFollowing(ctx context.Context, d heavyDoc, a rawdoc.Attachme
 		if rev.Doc == nil || rev.Meta.Rev != d.rev {
 			continue
 		}
+		if data := dataOf(rev.Meta, a.Name); data != nil { // in the document: a server without multipart
+			r := base64.NewDecoder(base64.StdEncoding, bytes.NewReader(data))
+			if _, err := io.CopyN(io.Discard, r, offset); err != nil {
+				return nil, unexpected(err)
+			}
+			return struct {
+				io.Reader
+				io.Closer
+			}{r, revs}, nil
+		}
 		for {
 			att, err := rev.NextAttachment()
 			if err != nil {
@@ -408,6 +420,16 @@ func (f *fetch) openFollowing(ctx context.Context, d heavyDoc, a rawdoc.Attachme
 			}{att, revs}, nil
 		}
 	}
+}
+
+// dataOf is the Base64 text of an attachment that stands in its document; nil where there is none.
+func dataOf(m rawdoc.Meta, name string) []byte {
+	for _, a := range m.Attachments {
+		if a.Name == name && a.Data != nil {
+			return bytes.ReplaceAll(a.Data, []byte(`\/`), []byte("/")) // as some write it in JSON
+		}
+	}
+	return nil
 }
 
 // unexpected keeps an early end from being taken for an end.

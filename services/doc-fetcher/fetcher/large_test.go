@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -203,5 +206,25 @@ func TestLargeDocumentThatVanishedIsRecorded(t *testing.T) {
 	got := get(t, s.DB, asOnePart(missing(docs[0], "gone 1-aaaa")), nil)
 	if len(got.rejected) != 1 || got.rejected[0].Id != "gone" || len(got.multi) != 1 {
 		t.Errorf("rejected %v, packed %q", got.rejected, got.multi)
+	}
+}
+
+// PouchDB's server has no multipart: what cannot be asked for by its name stands in the document.
+func TestAttachmentWithoutANameIsTakenOutOfTheDocumentWhereNothingFollows(t *testing.T) {
+	s := databasetest.New(t, millpond.Options{})
+	s.Write(t, doc("d", `,"_attachments":{"":{"content_type":"image/png","revpos":1,"data":"`+strings.Repeat("QUJD", largeBytes/3+1)+`"}}`, a))
+	target, err := url.Parse(strings.TrimSuffix(s.URL, "/db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Accept", "application/json")
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	got := get(t, open(t, front.URL+"/db"), asOnePart(missing("d 1-aaaa")), nil)
+	if len(got.cellar.contents) != 1 || len(got.rejected) != 0 || len(got.multi) != 1 {
+		t.Errorf("%d contents, rejected %v, packed %q", len(got.cellar.contents), got.rejected, got.multi)
 	}
 }
