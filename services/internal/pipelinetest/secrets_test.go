@@ -89,7 +89,7 @@ func TestSecretsStaySecret(t *testing.T) {
 			open := millpond.Options{AdminUser: "joe", AdminPassword: password}
 			source, target, failing := databasetest.New(t, open), databasetest.New(t, open), databasetest.New(t, open)
 			source.Fill(t, 0, 5)
-			failing.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_bulk_docs"), Status: 500, Body: `{"error":"x"}`})
+			failing.Server.Inject(millpond.Fault{Match: millpond.Matching("", "/_bulk_docs"), Status: 503, Body: `{"error":"x"}`})
 			log, status := &written{}, &written{}
 			p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.All(), SealKey: key, Log: log})
 			sub, err := p.Broker().Conn().Subscribe(p.Broker().Subjects().Status("*"), func(m *nats.Msg) { status.Write(m.Data) }) //nolint:errcheck // to memory
