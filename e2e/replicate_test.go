@@ -110,7 +110,8 @@ func TestServicesInProcessesOfTheirOwnReplicate(t *testing.T) {
 func TestContinuousFollowsEdits(t *testing.T) {
 	eachPair(t, func(s scenario) {
 		s.edit(s.source, "before-", 40, 1)
-		r := s.replicate("--continuous", "--checkpoint-interval", "200ms")
+		data := s.TempDir()
+		r := s.replicate("--continuous", "--checkpoint-interval", "200ms", "--data", data)
 		for seed := range uint64(5) {
 			s.edit(s.source, "meanwhile-", 30, 2+seed)
 		}
@@ -125,9 +126,14 @@ func TestContinuousFollowsEdits(t *testing.T) {
 		// What the continuous run has done the one-shot need not do again. How much it
 		// looks at is open: PouchDB may not find a revision while it is written, and the
 		// two seconds after which it is asked again hold up the checkpoint.
-		if after := s.replicate().Completed(); after.DocsRead != 0 {
+		if after := s.replicate("--data", data).Completed(); after.DocsRead != 0 {
 			s.Errorf("one-shot afterwards: %+v", after)
 		}
+		// Nor does it stand in the way of the continuous one.
+		s.edit(s.source, "after-", 10, 11)
+		r = s.replicate("--continuous", "--data", data)
+		s.settled()
+		r.Interrupt()
 	})
 }
 

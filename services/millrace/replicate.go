@@ -218,6 +218,7 @@ func (r *replicateFlags) node(dir string, spec replication.Job, log *slog.Logger
 	return node.Options{
 		Config:  config,
 		DataDir: filepath.Join(replicateDir(dir), replicator.PairID(spec)),
+		Only:    &spec,
 		PerJob:  min(spec.WorkerProcesses, replicator.MaxWorkers),
 		UUID:    r.uuid, UUIDFile: filepath.Join(dir, "uuid"),
 		Log: log,

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/replication"
 	"millrace/pkg/service"
 	writer "millrace/services/bulk-writer/writer"
 	reader "millrace/services/changes-reader/reader"
@@ -29,6 +30,9 @@ type Options struct {
 	// PerJob is how many batches of a job each stage works on at once where the job does not
 	// say; no job gets more than twice as many. 0 means 4, CouchDB's worker_processes.
 	PerJob int
+	// Only is the one replication that an embedded broker is for; others that were left there by
+	// who was interrupted are paused. Nil: all that are there go on.
+	Only *replication.Job
 	// Replicator says how jobs are tried again.
 	Replicator replicator.Options
 	// UUID of the server, part of every replication id; empty for the one in
@@ -70,6 +74,11 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if n.env.Broker.Private() {
 		// Whoever held a lease was in this place, and is no more.
 		if err := n.env.Broker.ResetLeases(ctx); err != nil {
+			return nil, errors.Join(err, n.Client.Close(), n.closeBroker())
+		}
+	}
+	if o.Only != nil {
+		if err := n.registry.SetAside(ctx, *o.Only); err != nil {
 			return nil, errors.Join(err, n.Client.Close(), n.closeBroker())
 		}
 	}

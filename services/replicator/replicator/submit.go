@@ -44,7 +44,7 @@ func (e *UnsupportedError) Error() string {
 }
 
 // Submit makes the replication a job, and begins it. A job of the same id that is at
-// its end begins anew, with a later start_time; one that is not is left as it is, and
+// its end, or paused, begins anew, with a later start_time; one that is not is left as it is, and
 // Submit returns it. Errors about the replication are *[replication.FieldError] and *[UnsupportedError].
 func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev1.Job, error) {
 	job, err := r.describe(spec)
@@ -65,7 +65,8 @@ func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev
 			return nil, err
 		default:
 			job.Run, job.Active, job.Feed = there.Run, there.Active, there.Feed
-			if !replication.State(there.State).Terminal() && proto.Equal(settled(there), settled(job)) {
+			if under := replication.State(there.State); !under.Terminal() && (under == replication.Paused) == spec.Paused &&
+				proto.Equal(settled(there), settled(job)) {
 				return there, nil
 			}
 			job.StartTime = max(job.StartTime, there.StartTime+1) // whatever the clock says
@@ -86,6 +87,30 @@ func settled(j *millracev1.Job) *millracev1.Job {
 		WinningRevsOnly: j.WinningRevsOnly, SinceSeq: j.SinceSeq, CreateTarget: j.CreateTarget,
 		CreateTargetParams: j.CreateTargetParams, Tuning: j.Tuning,
 	}
+}
+
+// SetAside pauses every job but the replication's, and ends their runs, where no replicator is
+// running: what else stands in a data directory that is for this replication was interrupted, and
+// a continuous one would keep the lease that a one-shot one of the same databases waits for.
+func (r *Registry) SetAside(ctx context.Context, but replication.Job) error {
+	id, err := but.ID(r.uuid, "")
+	if err != nil {
+		return err
+	}
+	jobs, err := r.jobs.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if j.ID == broker.Token(id.String()) || idle(j.Value) {
+			continue
+		}
+		j.Value.State, j.Value.Active = string(replication.Paused), false
+		if _, err := r.jobs.Write(ctx, j.Value, j.Revision); err != nil {
+			return fmt.Errorf("set job %s aside: %w", j.Value.ReplicationId, err)
+		}
+	}
+	return nil
 }
 
 // Cancel removes the job; its run writes a last checkpoint and ends.
