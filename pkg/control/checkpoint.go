@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"millrace/pkg/checkpoint"
 	"millrace/pkg/couch"
 	millracev1 "millrace/proto/millrace/v1"
@@ -41,10 +43,14 @@ func (s *Server) putCheckpoint(ctx context.Context, db *couch.DB, req *millracev
 	if err != nil {
 		return nil, err
 	}
-	if err := s.sameDatabase(ctx, db, req.InstanceStartTime); err != nil {
-		return nil, err
+	// At once: over a distance each look is a round trip, before which a short replication stands.
+	var there *checkpoint.Log
+	var looks errgroup.Group
+	looks.Go(func() error { return s.sameDatabase(ctx, db, req.InstanceStartTime) })
+	there, err = s.expect(ctx, db, req, next.SessionID)
+	if serr := looks.Wait(); serr != nil {
+		return nil, serr // of two reasons, the one that CouchDB has words for
 	}
-	there, err := s.expect(ctx, db, req, next.SessionID)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"millrace/pkg/broker"
 	"millrace/pkg/checkpoint"
 	"millrace/pkg/control"
@@ -65,11 +67,17 @@ func newSession() string {
 // findCheckpoint compares the checkpoints of both sides and sets where to start. Those that an
 // earlier replication has left count even if this one writes none, as in CouchDB.
 func (r *run) findCheckpoint(ctx context.Context, p *millracev1.Progress) error {
-	source, err := r.readLog(ctx, control.Source)
-	if err != nil {
+	var source, target *checkpoint.Log
+	var sides errgroup.Group // at once: one of them is far away
+	sides.Go(func() (err error) {
+		source, err = r.readLog(ctx, control.Source)
 		return err
-	}
-	target, err := r.readLog(ctx, control.Target)
+	})
+	sides.Go(func() (err error) {
+		target, err = r.readLog(ctx, control.Target)
+		return err
+	})
+	err := sides.Wait()
 	if err != nil {
 		return err
 	}
