@@ -145,26 +145,12 @@ func (f *fetch) lastLook(ctx context.Context, w want) error {
 
 // leaves are all leaves of a document, without their attachments.
 func (f *fetch) leaves(ctx context.Context, w want) (found []heavyDoc, err error) {
-	revs, err := f.db.OpenRevs(ctx, w.id, nil, couch.OpenRevsOptions{Revs: true, AttEncodingInfo: true})
-	if couch.IsNotFound(err) {
-		return nil, f.databaseThere(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer revs.Close() //nolint:errcheck // nothing is written
-	for {
-		rev, err := revs.Next()
-		if err == io.EOF {
-			return found, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if rev.Doc != nil {
-			found = append(found, heavyDoc{want: want{id: rev.Meta.ID, rev: rev.Meta.Rev}, doc: rev.Doc, meta: rev.Meta})
-		}
-	}
+	o := couch.OpenRevsOptions{Revs: true, AttEncodingInfo: true}
+	err = f.revisions(ctx, w.id, nil, o, func(rev *couch.OpenRev) (bool, error) {
+		found = append(found, heavyDoc{want: want{id: rev.Meta.ID, rev: rev.Meta.Rev}, doc: rev.Doc, meta: rev.Meta})
+		return false, nil
+	})
+	return found, err
 }
 
 // mayDescend reports whether a leaf has the revision in its history, or may have had: a history that

@@ -131,31 +131,13 @@ func (f *fetch) look(ctx context.Context, wants []want) (docs []heavyDoc, missin
 
 // lookAt asks for one revision, or the leaves that descend from it.
 func (f *fetch) lookAt(ctx context.Context, w want) (found []heavyDoc, err error) {
-	revs, err := f.db.OpenRevs(ctx, w.id, []string{w.rev}, couch.OpenRevsOptions{Revs: true, Latest: true, AttEncodingInfo: true})
-	if couch.IsNotFound(err) {
-		return nil, f.databaseThere(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer revs.Close() //nolint:errcheck // nothing is written
-	for {
-		rev, err := revs.Next()
-		if err == io.EOF {
-			return found, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if rev.Doc == nil {
-			continue
-		}
+	o := couch.OpenRevsOptions{Revs: true, Latest: true, AttEncodingInfo: true}
+	err = f.revisions(ctx, w.id, []string{w.rev}, o, func(rev *couch.OpenRev) (bool, error) {
 		d := heavyDoc{want: want{rev.Meta.ID, rev.Meta.Rev, w.ancestors, nil}, doc: rev.Doc, meta: rev.Meta}
-		if err := d.choose(f.full); err != nil {
-			return nil, err
-		}
 		found = append(found, d)
-	}
+		return false, found[len(found)-1].choose(f.full)
+	})
+	return found, err
 }
 
 // choose decides which attachments are fetched, and which of them are kept as contents: all

@@ -81,29 +81,11 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 	if !f.full {
 		o.AttsSince = w.ancestors
 	}
-	revs, err := f.db.OpenRevs(ctx, w.id, []string{w.rev}, o)
-	if couch.IsNotFound(err) { // not a single leaf of the document is left, or of the database
-		return false, f.databaseThere(ctx)
-	}
-	if err != nil {
-		return false, err
-	}
-	defer revs.Close() //nolint:errcheck // nothing is written
-	for {
-		rev, err := revs.Next()
-		if err == io.EOF {
-			return found, nil
-		}
-		if err != nil {
-			return found, err
-		}
-		if rev.Doc == nil {
-			continue
-		}
+	err = f.revisions(ctx, w.id, []string{w.rev}, o, func(rev *couch.OpenRev) (done bool, err error) {
 		found = true
 		// The revision that was asked for has been marked when it was looked at.
 		if !f.packer.fresh(rev.Meta.ID, rev.Meta.Rev) && rev.Meta.Rev != w.rev {
-			continue
+			return false, nil
 		}
 		if tooLarge(rev.Meta) {
 			// The answer is left where it is: what it would go on with is fetched otherwise.
@@ -112,7 +94,37 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 		}
 		if err := f.take(ctx, rev); err != nil {
 			f.packer.forget(rev.Meta.ID, rev.Meta.Rev)
-			return found, err
+			return false, err
+		}
+		return false, nil
+	})
+	return found, err
+}
+
+// revisions asks for revisions of a document, all leaves for none, and hands those that the
+// source has to take, until it is done. There is none where the document has no leaf left.
+func (f *fetch) revisions(ctx context.Context, id string, revs []string, o couch.OpenRevsOptions, take func(*couch.OpenRev) (done bool, err error)) error {
+	answer, err := f.db.OpenRevs(ctx, id, revs, o)
+	if couch.IsNotFound(err) { // not a single leaf of the document is left, or of the database
+		return f.databaseThere(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	defer answer.Close() //nolint:errcheck // nothing is written
+	for {
+		rev, err := answer.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if rev.Doc == nil {
+			continue
+		}
+		if done, err := take(rev); done || err != nil {
+			return err
 		}
 	}
 }
