@@ -36,7 +36,7 @@ func Visit(ctx context.Context, o Options) (*Node, error) {
 }
 
 // visit is one attempt. The error wraps [broker.ErrDataDirInUse] if a process has the directory
-// and cannot be reached, for now.
+// and cannot be reached yet.
 func visit(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{log: o.Log}
 	var err error
