@@ -86,7 +86,7 @@ func newPassword(base http.Client, root *url.URL, user, secret string) (*passwor
 	}
 	base.Jar = p.jar
 	base.Transport = &sessionTransport{
-		next: base.Transport, login: root.EscapedPath() + "/_session",
+		next: base.Transport, jar: p.jar, login: root.EscapedPath() + "/_session",
 		user: user, password: secret, guarded: &p.guarded,
 	}
 	p.session, err = authenticated(base, root, chttp.CookieAuth(user, secret))
@@ -193,8 +193,12 @@ type sentKey struct{}
 
 // sessionTransport is below kivik's authentication. It sees which session a request
 // carries in the end, and adds to a log-in what a guarded server wants to see.
+//
+// It also gives the session to a request that has none: when a log-in ends between
+// [http.Client]'s look into the jar and kivik's, kivik takes the request for one that has it.
 type sessionTransport struct {
 	next           http.RoundTripper
+	jar            *sessionJar
 	login          string // the escaped path
 	user, password string
 	guarded        *atomic.Bool
@@ -209,10 +213,16 @@ func (t *sessionTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		}
 		return t.next.RoundTrip(req)
 	}
-	if sent, ok := req.Context().Value(sentKey{}).(*string); ok {
-		if c, err := req.Cookie(sessionCookie); err == nil {
-			*sent = c.Value
+	carried, err := req.Cookie(sessionCookie)
+	if err != nil {
+		if cookies := t.jar.Cookies(req.URL); len(cookies) > 0 {
+			carried = cookies[0]
+			req = req.Clone(req.Context())
+			req.AddCookie(carried)
 		}
+	}
+	if sent, ok := req.Context().Value(sentKey{}).(*string); ok && carried != nil {
+		*sent = carried.Value
 	}
 	return t.next.RoundTrip(req)
 }

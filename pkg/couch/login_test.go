@@ -159,6 +159,26 @@ func TestSessionIsSharedAndRenewed(t *testing.T) {
 	}
 }
 
+func TestRequestThatMissedALogInHasItsSession(t *testing.T) {
+	root, err := url.Parse("http://127.0.0.1:1/couch")
+	require.NoError(t, err)
+	p, err := newPassword(http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+		require.Equal(t, "AuthSession=new", req.Header.Get("Cookie"))
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: req}, nil
+	})}, root, "u", "p")
+	require.NoError(t, err)
+	p.jar.SetCookies(root, []*http.Cookie{{Name: sessionCookie, Value: "new"}})
+
+	var sent string
+	req, err := http.NewRequestWithContext(context.WithValue(t.Context(), sentKey{}, &sent), http.MethodGet, root.String()+"/db", nil)
+	require.NoError(t, err)
+	resp, err := p.session.Transport.RoundTrip(req) // as [http.Client] does when its look into the jar was too early
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, "new", sent)
+	require.Empty(t, req.Header.Get("Cookie"), "the caller's request stays as it was")
+}
+
 func TestSessionThatIsRefusedAnewIsNotReplacedEachTime(t *testing.T) {
 	for _, code := range []int{401, 403} {
 		c := &couchAuth{refusal: code}
