@@ -70,7 +70,7 @@ func (p *Program) start(ctx context.Context, path string, args []string, out io.
 		"XDG_CACHE_HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home, "XDG_STATE_HOME="+home)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopTime
-	process := &Process{name: name, cmd: cmd, home: home, secrets: secrets, ended: make(chan struct{})}
+	process := &Process{name: name, fs: p.fs, cmd: cmd, home: home, secrets: secrets, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &process.out, &process.out
 	if out != nil {
 		cmd.Stdout = io.MultiWriter(&process.out, out)
@@ -79,10 +79,11 @@ func (p *Program) start(ctx context.Context, path string, args []string, out io.
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), os.RemoveAll(home))
 	}
+	process.look() // a short one may be gone before its watcher runs
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		process.watch(p.fs)
+		process.watch()
 	}()
 	go process.reap(watched)
 	return process, nil

@@ -23,6 +23,7 @@ type Usage struct {
 // Process is a running program.
 type Process struct {
 	name    string
+	fs      procfs.FS
 	cmd     *exec.Cmd
 	home    string
 	secrets []string
@@ -52,6 +53,7 @@ func (p *Process) Ended() <-chan struct{} {
 // affair, but not that it has to be killed after 30 s.
 func (p *Process) Stop() (Usage, error) {
 	p.stopped.Store(true)
+	p.look()
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return Usage{}, fmt.Errorf("interrupt %s: %w", p.name, err)
 	}
@@ -71,17 +73,23 @@ func (p *Process) Wait() (Usage, error) {
 }
 
 // watch keeps the peak of the process's memory until it is gone.
-func (p *Process) watch(fs procfs.FS) {
+func (p *Process) watch() {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	for {
-		rss, err := fs.PeakRSS(p.PID())
-		if err != nil {
-			return // it has ended, or there is no /proc
-		}
-		p.peak.Store(rss)
+	for p.look() {
 		<-ticker.C
 	}
+}
+
+// look takes the peak of the process's memory up to now. It fails once the process has ended,
+// and where there is no /proc.
+func (p *Process) look() bool {
+	rss, err := p.fs.PeakRSS(p.PID())
+	if err != nil {
+		return false
+	}
+	p.peak.Store(rss)
+	return true
 }
 
 // reap waits for the process and for its watcher, and sets the outcome.
