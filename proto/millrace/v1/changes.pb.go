@@ -209,9 +209,12 @@ func (x *Row) GetDeleted() bool {
 // SelectedBatch is what the selector publishes on selected.<site>.<job>: the
 // rows of one batch that one job wants.
 type SelectedBatch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Position      *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	Rows          []*Row                 `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Position *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	Rows     []*Row                 `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
+	// Where those revisions of the rows stand that were read for a filter: they need not be
+	// read again.
+	Bodies        []*BodyRef `protobuf:"bytes,3,rep,name=bodies,proto3" json:"bodies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -256,6 +259,13 @@ func (x *SelectedBatch) GetPosition() *Position {
 func (x *SelectedBatch) GetRows() []*Row {
 	if x != nil {
 		return x.Rows
+	}
+	return nil
+}
+
+func (x *SelectedBatch) GetBodies() []*BodyRef {
+	if x != nil {
+		return x.Bodies
 	}
 	return nil
 }
@@ -452,7 +462,7 @@ var File_millrace_v1_changes_proto protoreflect.FileDescriptor
 
 const file_millrace_v1_changes_proto_rawDesc = "" +
 	"\n" +
-	"\x19millrace/v1/changes.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\xeb\x01\n" +
+	"\x19millrace/v1/changes.proto\x12\vmillrace.v1\x1a\x1bmillrace/v1/documents.proto\x1a\x1amillrace/v1/position.proto\"\xeb\x01\n" +
 	"\fChangesBatch\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\tR\x04feed\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
@@ -466,10 +476,11 @@ const file_millrace_v1_changes_proto_rawDesc = "" +
 	"\x03Row\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04revs\x18\x02 \x03(\tR\x04revs\x12\x18\n" +
-	"\adeleted\x18\x03 \x01(\bR\adeleted\"h\n" +
+	"\adeleted\x18\x03 \x01(\bR\adeleted\"\x96\x01\n" +
 	"\rSelectedBatch\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12$\n" +
-	"\x04rows\x18\x02 \x03(\v2\x10.millrace.v1.RowR\x04rows\"\xc2\x02\n" +
+	"\x04rows\x18\x02 \x03(\v2\x10.millrace.v1.RowR\x04rows\x12,\n" +
+	"\x06bodies\x18\x03 \x03(\v2\x14.millrace.v1.BodyRefR\x06bodies\"\xc2\x02\n" +
 	"\x06Routed\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\tR\x04feed\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
@@ -507,19 +518,21 @@ var file_millrace_v1_changes_proto_goTypes = []any{
 	(*Routed)(nil),        // 3: millrace.v1.Routed
 	(*RoutedJob)(nil),     // 4: millrace.v1.RoutedJob
 	(*Position)(nil),      // 5: millrace.v1.Position
+	(*BodyRef)(nil),       // 6: millrace.v1.BodyRef
 }
 var file_millrace_v1_changes_proto_depIdxs = []int32{
 	1, // 0: millrace.v1.ChangesBatch.rows:type_name -> millrace.v1.Row
 	5, // 1: millrace.v1.SelectedBatch.position:type_name -> millrace.v1.Position
 	1, // 2: millrace.v1.SelectedBatch.rows:type_name -> millrace.v1.Row
-	4, // 3: millrace.v1.Routed.named:type_name -> millrace.v1.RoutedJob
-	4, // 4: millrace.v1.Routed.skipped:type_name -> millrace.v1.RoutedJob
-	4, // 5: millrace.v1.Routed.only:type_name -> millrace.v1.RoutedJob
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 3: millrace.v1.SelectedBatch.bodies:type_name -> millrace.v1.BodyRef
+	4, // 4: millrace.v1.Routed.named:type_name -> millrace.v1.RoutedJob
+	4, // 5: millrace.v1.Routed.skipped:type_name -> millrace.v1.RoutedJob
+	4, // 6: millrace.v1.Routed.only:type_name -> millrace.v1.RoutedJob
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_millrace_v1_changes_proto_init() }
@@ -527,6 +540,7 @@ func file_millrace_v1_changes_proto_init() {
 	if File_millrace_v1_changes_proto != nil {
 		return
 	}
+	file_millrace_v1_documents_proto_init()
 	file_millrace_v1_position_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -102,8 +102,20 @@ type Feed struct {
 	DocIds       []string `protobuf:"bytes,8,rep,name=doc_ids,json=docIds,proto3" json:"doc_ids,omitempty"`
 	FilterDocIds bool     `protobuf:"varint,9,opt,name=filter_doc_ids,json=filterDocIds,proto3" json:"filter_doc_ids,omitempty"`
 	// How many batches the reader may be ahead of the selector.
-	Window        uint32         `protobuf:"varint,10,opt,name=window,proto3" json:"window,omitempty"`
-	Roster        []*RosterEntry `protobuf:"bytes,11,rep,name=roster,proto3" json:"roster,omitempty"`
+	Window uint32         `protobuf:"varint,10,opt,name=window,proto3" json:"window,omitempty"`
+	Roster []*RosterEntry `protobuf:"bytes,11,rep,name=roster,proto3" json:"roster,omitempty"`
+	// A Mango selector, as JSON, where the server is asked to filter by it; empty where it is
+	// not. Such a feed has one job, whose filter the rows have passed.
+	Selector []byte `protobuf:"bytes,12,opt,name=selector,proto3" json:"selector,omitempty"`
+	// What jobs have to have in common to share the feed; empty for a feed of one job.
+	Key string `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`
+	// Unix time in nanoseconds at which the reading of a finite feed began; 0 before. What
+	// changes from then on may not be in it.
+	Opened int64 `protobuf:"varint,14,opt,name=opened,proto3" json:"opened,omitempty"`
+	// Of a finite feed that continuous jobs begin with: the live feed that they go on with, and
+	// its newest ordinal before this feed was opened. What changes from then on is above it.
+	Then          string `protobuf:"bytes,15,opt,name=then,proto3" json:"then,omitempty"`
+	ThenAfter     uint64 `protobuf:"varint,16,opt,name=then_after,json=thenAfter,proto3" json:"then_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,6 +227,41 @@ func (x *Feed) GetRoster() []*RosterEntry {
 	return nil
 }
 
+func (x *Feed) GetSelector() []byte {
+	if x != nil {
+		return x.Selector
+	}
+	return nil
+}
+
+func (x *Feed) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Feed) GetOpened() int64 {
+	if x != nil {
+		return x.Opened
+	}
+	return 0
+}
+
+func (x *Feed) GetThen() string {
+	if x != nil {
+		return x.Then
+	}
+	return ""
+}
+
+func (x *Feed) GetThenAfter() uint64 {
+	if x != nil {
+		return x.ThenAfter
+	}
+	return 0
+}
+
 // RosterEntry is one job of a feed.
 type RosterEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -285,12 +332,25 @@ func (x *RosterEntry) GetFilter() *JobFilter {
 	return nil
 }
 
-// JobFilter says which rows a job wants.
+// JobFilter says which revisions a job wants. At most one of doc_ids, selector and function
+// applies, and skip_deletes beside any of them.
 type JobFilter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether doc_ids applies; an empty list then selects nothing.
-	ByDocIds      bool     `protobuf:"varint,1,opt,name=by_doc_ids,json=byDocIds,proto3" json:"by_doc_ids,omitempty"`
-	DocIds        []string `protobuf:"bytes,2,rep,name=doc_ids,json=docIds,proto3" json:"doc_ids,omitempty"`
+	ByDocIds bool     `protobuf:"varint,1,opt,name=by_doc_ids,json=byDocIds,proto3" json:"by_doc_ids,omitempty"`
+	DocIds   []string `protobuf:"bytes,2,rep,name=doc_ids,json=docIds,proto3" json:"doc_ids,omitempty"`
+	// A Mango selector, as JSON; empty for none.
+	Selector []byte `protobuf:"bytes,3,opt,name=selector,proto3" json:"selector,omitempty"`
+	// "designdoc/name", "_view" or "_design"; empty for none.
+	Function string `protobuf:"bytes,4,opt,name=function,proto3" json:"function,omitempty"`
+	// JSON object of the function's parameters; empty for none.
+	QueryParams []byte `protobuf:"bytes,5,opt,name=query_params,json=queryParams,proto3" json:"query_params,omitempty"`
+	// The source of the function, as it stood in the design document when the replication id was
+	// made of it; empty where none is part of the id. With another one the job is over: the
+	// replication starts anew under another id.
+	Code string `protobuf:"bytes,6,opt,name=code,proto3" json:"code,omitempty"`
+	// Whether deleted revisions are passed over.
+	SkipDeletes   bool `protobuf:"varint,7,opt,name=skip_deletes,json=skipDeletes,proto3" json:"skip_deletes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -337,6 +397,41 @@ func (x *JobFilter) GetDocIds() []string {
 		return x.DocIds
 	}
 	return nil
+}
+
+func (x *JobFilter) GetSelector() []byte {
+	if x != nil {
+		return x.Selector
+	}
+	return nil
+}
+
+func (x *JobFilter) GetFunction() string {
+	if x != nil {
+		return x.Function
+	}
+	return ""
+}
+
+func (x *JobFilter) GetQueryParams() []byte {
+	if x != nil {
+		return x.QueryParams
+	}
+	return nil
+}
+
+func (x *JobFilter) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *JobFilter) GetSkipDeletes() bool {
+	if x != nil {
+		return x.SkipDeletes
+	}
+	return false
 }
 
 // EndpointRef names an endpoint in the bucket of its site; a message never
@@ -1906,7 +2001,7 @@ var File_millrace_v1_control_proto protoreflect.FileDescriptor
 
 const file_millrace_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x19millrace/v1/control.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\xc4\x02\n" +
+	"\x19millrace/v1/control.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\xbd\x03\n" +
 	"\x04Feed\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x120\n" +
@@ -1920,17 +2015,28 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\x0efilter_doc_ids\x18\t \x01(\bR\ffilterDocIds\x12\x16\n" +
 	"\x06window\x18\n" +
 	" \x01(\rR\x06window\x120\n" +
-	"\x06roster\x18\v \x03(\v2\x18.millrace.v1.RosterEntryR\x06roster\"\x82\x01\n" +
+	"\x06roster\x18\v \x03(\v2\x18.millrace.v1.RosterEntryR\x06roster\x12\x1a\n" +
+	"\bselector\x18\f \x01(\fR\bselector\x12\x10\n" +
+	"\x03key\x18\r \x01(\tR\x03key\x12\x16\n" +
+	"\x06opened\x18\x0e \x01(\x03R\x06opened\x12\x12\n" +
+	"\x04then\x18\x0f \x01(\tR\x04then\x12\x1d\n" +
+	"\n" +
+	"then_after\x18\x10 \x01(\x04R\tthenAfter\"\x82\x01\n" +
 	"\vRosterEntry\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x1f\n" +
 	"\vtarget_site\x18\x03 \x01(\tR\n" +
 	"targetSite\x12.\n" +
-	"\x06filter\x18\x04 \x01(\v2\x16.millrace.v1.JobFilterR\x06filter\"B\n" +
+	"\x06filter\x18\x04 \x01(\v2\x16.millrace.v1.JobFilterR\x06filter\"\xd4\x01\n" +
 	"\tJobFilter\x12\x1c\n" +
 	"\n" +
 	"by_doc_ids\x18\x01 \x01(\bR\bbyDocIds\x12\x17\n" +
-	"\adoc_ids\x18\x02 \x03(\tR\x06docIds\"7\n" +
+	"\adoc_ids\x18\x02 \x03(\tR\x06docIds\x12\x1a\n" +
+	"\bselector\x18\x03 \x01(\fR\bselector\x12\x1a\n" +
+	"\bfunction\x18\x04 \x01(\tR\bfunction\x12!\n" +
+	"\fquery_params\x18\x05 \x01(\fR\vqueryParams\x12\x12\n" +
+	"\x04code\x18\x06 \x01(\tR\x04code\x12!\n" +
+	"\fskip_deletes\x18\a \x01(\bR\vskipDeletes\"7\n" +
 	"\vEndpointRef\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\"\xf2\x01\n" +

@@ -97,7 +97,9 @@ type MissingBatch struct {
 	FullAttachments bool `protobuf:"varint,5,opt,name=full_attachments,json=fullAttachments,proto3" json:"full_attachments,omitempty"`
 	// Whether the documents are known to have large attachments, and are fetched with
 	// their contents without being looked at in bulk first.
-	Large         bool `protobuf:"varint,6,opt,name=large,proto3" json:"large,omitempty"`
+	Large bool `protobuf:"varint,6,opt,name=large,proto3" json:"large,omitempty"`
+	// Where those of the revisions stand that were read for a filter (SelectedBatch).
+	Bodies        []*BodyRef `protobuf:"bytes,7,rep,name=bodies,proto3" json:"bodies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -172,6 +174,13 @@ func (x *MissingBatch) GetLarge() bool {
 		return x.Large
 	}
 	return false
+}
+
+func (x *MissingBatch) GetBodies() []*BodyRef {
+	if x != nil {
+		return x.Bodies
+	}
+	return nil
 }
 
 // Replayed says what came of a batch of a replay, on replayed.<job>.<replay>.
@@ -675,7 +684,9 @@ type BodyRef struct {
 	Sequence uint64    `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	Docs     []*DocRef `protobuf:"bytes,2,rep,name=docs,proto3" json:"docs,omitempty"`
 	// The message's id is the prefix and this number.
-	Number        uint32 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	Number uint32 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// The prefix, where it is not that of the WriteBatch.
+	Prefix        string `protobuf:"bytes,4,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -729,6 +740,13 @@ func (x *BodyRef) GetNumber() uint32 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *BodyRef) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
 }
 
 // DocRef is one document inside a message of BODIES.
@@ -1192,14 +1210,15 @@ var File_millrace_v1_documents_proto protoreflect.FileDescriptor
 
 const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmillrace/v1/documents.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\x89\x02\n" +
+	"\x1bmillrace/v1/documents.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\xb7\x02\n" +
 	"\fMissingBatch\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12+\n" +
 	"\x04docs\x18\x02 \x03(\v2\x17.millrace.v1.MissingDocR\x04docs\x121\n" +
 	"\bcounters\x18\x03 \x01(\v2\x15.millrace.v1.CountersR\bcounters\x12%\n" +
 	"\x04part\x18\x04 \x01(\v2\x11.millrace.v1.PartR\x04part\x12)\n" +
 	"\x10full_attachments\x18\x05 \x01(\bR\x0ffullAttachments\x12\x14\n" +
-	"\x05large\x18\x06 \x01(\bR\x05large\"k\n" +
+	"\x05large\x18\x06 \x01(\bR\x05large\x12,\n" +
+	"\x06bodies\x18\a \x03(\v2\x14.millrace.v1.BodyRefR\x06bodies\"k\n" +
 	"\bReplayed\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12,\n" +
 	"\x04docs\x18\x02 \x03(\v2\x18.millrace.v1.ReplayedDocR\x04docs\"\xdd\x02\n" +
@@ -1244,11 +1263,12 @@ const file_millrace_v1_documents_proto_rawDesc = "" +
 	"\bcounters\x18\x06 \x01(\v2\x15.millrace.v1.CountersR\bcounters\x12\x1f\n" +
 	"\vbody_prefix\x18\a \x01(\tR\n" +
 	"bodyPrefix\x123\n" +
-	"\breplayed\x18\b \x03(\v2\x17.millrace.v1.MissingDocR\breplayed\"f\n" +
+	"\breplayed\x18\b \x03(\v2\x17.millrace.v1.MissingDocR\breplayed\"~\n" +
 	"\aBodyRef\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12'\n" +
 	"\x04docs\x18\x02 \x03(\v2\x13.millrace.v1.DocRefR\x04docs\x12\x16\n" +
-	"\x06number\x18\x03 \x01(\rR\x06number\"p\n" +
+	"\x06number\x18\x03 \x01(\rR\x06number\x12\x16\n" +
+	"\x06prefix\x18\x04 \x01(\tR\x06prefix\"p\n" +
 	"\x06DocRef\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03rev\x18\x02 \x01(\tR\x03rev\x12\x16\n" +
@@ -1327,31 +1347,32 @@ var file_millrace_v1_documents_proto_depIdxs = []int32{
 	6,  // 1: millrace.v1.MissingBatch.docs:type_name -> millrace.v1.MissingDoc
 	16, // 2: millrace.v1.MissingBatch.counters:type_name -> millrace.v1.Counters
 	17, // 3: millrace.v1.MissingBatch.part:type_name -> millrace.v1.Part
-	15, // 4: millrace.v1.Replayed.position:type_name -> millrace.v1.Position
-	3,  // 5: millrace.v1.Replayed.docs:type_name -> millrace.v1.ReplayedDoc
-	0,  // 6: millrace.v1.ReplayedDoc.outcome:type_name -> millrace.v1.ReplayedDoc.Outcome
-	16, // 7: millrace.v1.ReplayTotals.counters:type_name -> millrace.v1.Counters
-	5,  // 8: millrace.v1.ReplayTotals.counted:type_name -> millrace.v1.CountedReplay
-	15, // 9: millrace.v1.WriteBatch.position:type_name -> millrace.v1.Position
-	17, // 10: millrace.v1.WriteBatch.part:type_name -> millrace.v1.Part
-	9,  // 11: millrace.v1.WriteBatch.bodies:type_name -> millrace.v1.BodyRef
-	11, // 12: millrace.v1.WriteBatch.multiparts:type_name -> millrace.v1.MultipartDoc
-	13, // 13: millrace.v1.WriteBatch.rejected:type_name -> millrace.v1.Rejection
-	16, // 14: millrace.v1.WriteBatch.counters:type_name -> millrace.v1.Counters
-	6,  // 15: millrace.v1.WriteBatch.replayed:type_name -> millrace.v1.MissingDoc
-	10, // 16: millrace.v1.BodyRef.docs:type_name -> millrace.v1.DocRef
-	9,  // 17: millrace.v1.MultipartDoc.doc:type_name -> millrace.v1.BodyRef
-	12, // 18: millrace.v1.MultipartDoc.attachments:type_name -> millrace.v1.AttachmentRef
-	9,  // 19: millrace.v1.AttachmentRef.chunks:type_name -> millrace.v1.BodyRef
-	15, // 20: millrace.v1.Rejection.position:type_name -> millrace.v1.Position
-	15, // 21: millrace.v1.Done.position:type_name -> millrace.v1.Position
-	17, // 22: millrace.v1.Done.part:type_name -> millrace.v1.Part
-	16, // 23: millrace.v1.Done.counters:type_name -> millrace.v1.Counters
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	9,  // 4: millrace.v1.MissingBatch.bodies:type_name -> millrace.v1.BodyRef
+	15, // 5: millrace.v1.Replayed.position:type_name -> millrace.v1.Position
+	3,  // 6: millrace.v1.Replayed.docs:type_name -> millrace.v1.ReplayedDoc
+	0,  // 7: millrace.v1.ReplayedDoc.outcome:type_name -> millrace.v1.ReplayedDoc.Outcome
+	16, // 8: millrace.v1.ReplayTotals.counters:type_name -> millrace.v1.Counters
+	5,  // 9: millrace.v1.ReplayTotals.counted:type_name -> millrace.v1.CountedReplay
+	15, // 10: millrace.v1.WriteBatch.position:type_name -> millrace.v1.Position
+	17, // 11: millrace.v1.WriteBatch.part:type_name -> millrace.v1.Part
+	9,  // 12: millrace.v1.WriteBatch.bodies:type_name -> millrace.v1.BodyRef
+	11, // 13: millrace.v1.WriteBatch.multiparts:type_name -> millrace.v1.MultipartDoc
+	13, // 14: millrace.v1.WriteBatch.rejected:type_name -> millrace.v1.Rejection
+	16, // 15: millrace.v1.WriteBatch.counters:type_name -> millrace.v1.Counters
+	6,  // 16: millrace.v1.WriteBatch.replayed:type_name -> millrace.v1.MissingDoc
+	10, // 17: millrace.v1.BodyRef.docs:type_name -> millrace.v1.DocRef
+	9,  // 18: millrace.v1.MultipartDoc.doc:type_name -> millrace.v1.BodyRef
+	12, // 19: millrace.v1.MultipartDoc.attachments:type_name -> millrace.v1.AttachmentRef
+	9,  // 20: millrace.v1.AttachmentRef.chunks:type_name -> millrace.v1.BodyRef
+	15, // 21: millrace.v1.Rejection.position:type_name -> millrace.v1.Position
+	15, // 22: millrace.v1.Done.position:type_name -> millrace.v1.Position
+	17, // 23: millrace.v1.Done.part:type_name -> millrace.v1.Part
+	16, // 24: millrace.v1.Done.counters:type_name -> millrace.v1.Counters
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_millrace_v1_documents_proto_init() }
