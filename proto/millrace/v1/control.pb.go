@@ -78,7 +78,7 @@ func (x Event_Class) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Event_Class.Descriptor instead.
 func (Event_Class) EnumDescriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{8, 0}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // Feed is the value of the bucket "feeds": the specification of one reading of
@@ -109,11 +109,11 @@ type Feed struct {
 	Selector []byte `protobuf:"bytes,12,opt,name=selector,proto3" json:"selector,omitempty"`
 	// What jobs have to have in common to share the feed; empty for a feed of one job.
 	Key string `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`
-	// Unix time in nanoseconds at which the reading of a finite feed began; 0 before. What
-	// changes from then on may not be in it.
-	Opened int64 `protobuf:"varint,14,opt,name=opened,proto3" json:"opened,omitempty"`
-	// Of a finite feed that continuous jobs begin with: the live feed that they go on with, and
-	// its newest ordinal before this feed was opened. What changes from then on is above it.
+	// Of a finite feed of one-shot jobs: the jobs that were submitted together and share it. It
+	// is kept until each of them has had it.
+	Together string `protobuf:"bytes,14,opt,name=together,proto3" json:"together,omitempty"`
+	// Of a finite feed that continuous jobs begin with: the live feed that they go on with, and an
+	// ordinal of that one from before this feed was opened. What changes from then on is above it.
 	Then          string `protobuf:"bytes,15,opt,name=then,proto3" json:"then,omitempty"`
 	ThenAfter     uint64 `protobuf:"varint,16,opt,name=then_after,json=thenAfter,proto3" json:"then_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -241,11 +241,11 @@ func (x *Feed) GetKey() string {
 	return ""
 }
 
-func (x *Feed) GetOpened() int64 {
+func (x *Feed) GetTogether() string {
 	if x != nil {
-		return x.Opened
+		return x.Together
 	}
-	return 0
+	return ""
 }
 
 func (x *Feed) GetThen() string {
@@ -262,6 +262,52 @@ func (x *Feed) GetThenAfter() uint64 {
 	return 0
 }
 
+// FeedSlot is the value of a key of the bucket "feeds": the feed that jobs with the same key
+// share at present.
+type FeedSlot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Feed          string                 `protobuf:"bytes,1,opt,name=feed,proto3" json:"feed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeedSlot) Reset() {
+	*x = FeedSlot{}
+	mi := &file_millrace_v1_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeedSlot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeedSlot) ProtoMessage() {}
+
+func (x *FeedSlot) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_v1_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeedSlot.ProtoReflect.Descriptor instead.
+func (*FeedSlot) Descriptor() ([]byte, []int) {
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *FeedSlot) GetFeed() string {
+	if x != nil {
+		return x.Feed
+	}
+	return ""
+}
+
 // RosterEntry is one job of a feed.
 type RosterEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -276,7 +322,7 @@ type RosterEntry struct {
 
 func (x *RosterEntry) Reset() {
 	*x = RosterEntry{}
-	mi := &file_millrace_v1_control_proto_msgTypes[1]
+	mi := &file_millrace_v1_control_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +334,7 @@ func (x *RosterEntry) String() string {
 func (*RosterEntry) ProtoMessage() {}
 
 func (x *RosterEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[1]
+	mi := &file_millrace_v1_control_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,7 +347,7 @@ func (x *RosterEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterEntry.ProtoReflect.Descriptor instead.
 func (*RosterEntry) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *RosterEntry) GetJob() string {
@@ -357,7 +403,7 @@ type JobFilter struct {
 
 func (x *JobFilter) Reset() {
 	*x = JobFilter{}
-	mi := &file_millrace_v1_control_proto_msgTypes[2]
+	mi := &file_millrace_v1_control_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +415,7 @@ func (x *JobFilter) String() string {
 func (*JobFilter) ProtoMessage() {}
 
 func (x *JobFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[2]
+	mi := &file_millrace_v1_control_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +428,7 @@ func (x *JobFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobFilter.ProtoReflect.Descriptor instead.
 func (*JobFilter) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *JobFilter) GetByDocIds() bool {
@@ -446,7 +492,7 @@ type EndpointRef struct {
 
 func (x *EndpointRef) Reset() {
 	*x = EndpointRef{}
-	mi := &file_millrace_v1_control_proto_msgTypes[3]
+	mi := &file_millrace_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +504,7 @@ func (x *EndpointRef) String() string {
 func (*EndpointRef) ProtoMessage() {}
 
 func (x *EndpointRef) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[3]
+	mi := &file_millrace_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +517,7 @@ func (x *EndpointRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointRef.ProtoReflect.Descriptor instead.
 func (*EndpointRef) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EndpointRef) GetId() string {
@@ -510,7 +556,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_millrace_v1_control_proto_msgTypes[4]
+	mi := &file_millrace_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +568,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[4]
+	mi := &file_millrace_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +581,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Endpoint) GetId() string {
@@ -635,14 +681,16 @@ type Job struct {
 	Totals *Counters `protobuf:"bytes,26,opt,name=totals,proto3" json:"totals,omitempty"`
 	// Whether the run before ended because a database refused too many requests: this
 	// one, or the next, does less at once.
-	Throttled     bool `protobuf:"varint,27,opt,name=throttled,proto3" json:"throttled,omitempty"`
+	Throttled bool `protobuf:"varint,27,opt,name=throttled,proto3" json:"throttled,omitempty"`
+	// Opaque; the same for all jobs that were submitted together.
+	Together      string `protobuf:"bytes,28,opt,name=together,proto3" json:"together,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_millrace_v1_control_proto_msgTypes[5]
+	mi := &file_millrace_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +702,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[5]
+	mi := &file_millrace_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +715,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Job) GetId() string {
@@ -859,6 +907,13 @@ func (x *Job) GetThrottled() bool {
 	return false
 }
 
+func (x *Job) GetTogether() string {
+	if x != nil {
+		return x.Together
+	}
+	return ""
+}
+
 // Tuning is how a job is to be replicated; it is not part of the replication id.
 type Tuning struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -876,7 +931,7 @@ type Tuning struct {
 
 func (x *Tuning) Reset() {
 	*x = Tuning{}
-	mi := &file_millrace_v1_control_proto_msgTypes[6]
+	mi := &file_millrace_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +943,7 @@ func (x *Tuning) String() string {
 func (*Tuning) ProtoMessage() {}
 
 func (x *Tuning) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[6]
+	mi := &file_millrace_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +956,7 @@ func (x *Tuning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tuning.ProtoReflect.Descriptor instead.
 func (*Tuning) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Tuning) GetBatchRows() uint32 {
@@ -974,13 +1029,15 @@ type Progress struct {
 	Joined uint64 `protobuf:"varint,19,opt,name=joined,proto3" json:"joined,omitempty"`
 	// Whether the source refuses checkpoints: the log above then stands for its own.
 	ReadOnlySource bool `protobuf:"varint,20,opt,name=read_only_source,json=readOnlySource,proto3" json:"read_only_source,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Stream sequence in ROUTED below which the run needs nothing of its feed's any more.
+	RoutedFloor   uint64 `protobuf:"varint,21,opt,name=routed_floor,json=routedFloor,proto3" json:"routed_floor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_millrace_v1_control_proto_msgTypes[7]
+	mi := &file_millrace_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1049,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[7]
+	mi := &file_millrace_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1062,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Progress) GetRun() uint64 {
@@ -1134,6 +1191,13 @@ func (x *Progress) GetReadOnlySource() bool {
 	return false
 }
 
+func (x *Progress) GetRoutedFloor() uint64 {
+	if x != nil {
+		return x.RoutedFloor
+	}
+	return 0
+}
+
 // Event is what a stage reports of a run, on events.<job>.
 type Event struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -1155,7 +1219,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_millrace_v1_control_proto_msgTypes[8]
+	mi := &file_millrace_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1231,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[8]
+	mi := &file_millrace_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1244,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Event) GetPosition() *Position {
@@ -1265,7 +1329,7 @@ type DatabaseRequest struct {
 
 func (x *DatabaseRequest) Reset() {
 	*x = DatabaseRequest{}
-	mi := &file_millrace_v1_control_proto_msgTypes[9]
+	mi := &file_millrace_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1341,7 @@ func (x *DatabaseRequest) String() string {
 func (*DatabaseRequest) ProtoMessage() {}
 
 func (x *DatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[9]
+	mi := &file_millrace_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1354,7 @@ func (x *DatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DatabaseRequest) GetEndpoint() *EndpointRef {
@@ -1412,7 +1476,7 @@ type DatabaseReply struct {
 
 func (x *DatabaseReply) Reset() {
 	*x = DatabaseReply{}
-	mi := &file_millrace_v1_control_proto_msgTypes[10]
+	mi := &file_millrace_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1488,7 @@ func (x *DatabaseReply) String() string {
 func (*DatabaseReply) ProtoMessage() {}
 
 func (x *DatabaseReply) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[10]
+	mi := &file_millrace_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1501,7 @@ func (x *DatabaseReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseReply.ProtoReflect.Descriptor instead.
 func (*DatabaseReply) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DatabaseReply) GetError() string {
@@ -1532,7 +1596,7 @@ type Replay struct {
 
 func (x *Replay) Reset() {
 	*x = Replay{}
-	mi := &file_millrace_v1_control_proto_msgTypes[11]
+	mi := &file_millrace_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1608,7 @@ func (x *Replay) String() string {
 func (*Replay) ProtoMessage() {}
 
 func (x *Replay) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[11]
+	mi := &file_millrace_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1621,7 @@ func (x *Replay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replay.ProtoReflect.Descriptor instead.
 func (*Replay) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Replay) GetFeed() string {
@@ -1622,7 +1686,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_millrace_v1_control_proto_msgTypes[12]
+	mi := &file_millrace_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1698,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[12]
+	mi := &file_millrace_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1711,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Status) GetJob() string {
@@ -1743,7 +1807,7 @@ type DatabaseRequest_DatabaseInfo struct {
 
 func (x *DatabaseRequest_DatabaseInfo) Reset() {
 	*x = DatabaseRequest_DatabaseInfo{}
-	mi := &file_millrace_v1_control_proto_msgTypes[13]
+	mi := &file_millrace_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +1819,7 @@ func (x *DatabaseRequest_DatabaseInfo) String() string {
 func (*DatabaseRequest_DatabaseInfo) ProtoMessage() {}
 
 func (x *DatabaseRequest_DatabaseInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[13]
+	mi := &file_millrace_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +1832,7 @@ func (x *DatabaseRequest_DatabaseInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseRequest_DatabaseInfo.ProtoReflect.Descriptor instead.
 func (*DatabaseRequest_DatabaseInfo) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{9, 0}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{10, 0}
 }
 
 // CreateDatabase makes the database unless it is there.
@@ -1782,7 +1846,7 @@ type DatabaseRequest_CreateDatabase struct {
 
 func (x *DatabaseRequest_CreateDatabase) Reset() {
 	*x = DatabaseRequest_CreateDatabase{}
-	mi := &file_millrace_v1_control_proto_msgTypes[14]
+	mi := &file_millrace_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1858,7 @@ func (x *DatabaseRequest_CreateDatabase) String() string {
 func (*DatabaseRequest_CreateDatabase) ProtoMessage() {}
 
 func (x *DatabaseRequest_CreateDatabase) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[14]
+	mi := &file_millrace_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1871,7 @@ func (x *DatabaseRequest_CreateDatabase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseRequest_CreateDatabase.ProtoReflect.Descriptor instead.
 func (*DatabaseRequest_CreateDatabase) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{9, 1}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{10, 1}
 }
 
 func (x *DatabaseRequest_CreateDatabase) GetParams() []byte {
@@ -1828,7 +1892,7 @@ type DatabaseRequest_GetCheckpoint struct {
 
 func (x *DatabaseRequest_GetCheckpoint) Reset() {
 	*x = DatabaseRequest_GetCheckpoint{}
-	mi := &file_millrace_v1_control_proto_msgTypes[15]
+	mi := &file_millrace_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +1904,7 @@ func (x *DatabaseRequest_GetCheckpoint) String() string {
 func (*DatabaseRequest_GetCheckpoint) ProtoMessage() {}
 
 func (x *DatabaseRequest_GetCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[15]
+	mi := &file_millrace_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +1917,7 @@ func (x *DatabaseRequest_GetCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseRequest_GetCheckpoint.ProtoReflect.Descriptor instead.
 func (*DatabaseRequest_GetCheckpoint) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{9, 2}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{10, 2}
 }
 
 func (x *DatabaseRequest_GetCheckpoint) GetId() string {
@@ -1882,7 +1946,7 @@ type DatabaseRequest_PutCheckpoint struct {
 
 func (x *DatabaseRequest_PutCheckpoint) Reset() {
 	*x = DatabaseRequest_PutCheckpoint{}
-	mi := &file_millrace_v1_control_proto_msgTypes[16]
+	mi := &file_millrace_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +1958,7 @@ func (x *DatabaseRequest_PutCheckpoint) String() string {
 func (*DatabaseRequest_PutCheckpoint) ProtoMessage() {}
 
 func (x *DatabaseRequest_PutCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[16]
+	mi := &file_millrace_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +1971,7 @@ func (x *DatabaseRequest_PutCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseRequest_PutCheckpoint.ProtoReflect.Descriptor instead.
 func (*DatabaseRequest_PutCheckpoint) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{9, 3}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{10, 3}
 }
 
 func (x *DatabaseRequest_PutCheckpoint) GetId() string {
@@ -1962,7 +2026,7 @@ type DatabaseRequest_PendingChanges struct {
 
 func (x *DatabaseRequest_PendingChanges) Reset() {
 	*x = DatabaseRequest_PendingChanges{}
-	mi := &file_millrace_v1_control_proto_msgTypes[17]
+	mi := &file_millrace_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2038,7 @@ func (x *DatabaseRequest_PendingChanges) String() string {
 func (*DatabaseRequest_PendingChanges) ProtoMessage() {}
 
 func (x *DatabaseRequest_PendingChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_millrace_v1_control_proto_msgTypes[17]
+	mi := &file_millrace_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2051,7 @@ func (x *DatabaseRequest_PendingChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseRequest_PendingChanges.ProtoReflect.Descriptor instead.
 func (*DatabaseRequest_PendingChanges) Descriptor() ([]byte, []int) {
-	return file_millrace_v1_control_proto_rawDescGZIP(), []int{9, 4}
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{10, 4}
 }
 
 func (x *DatabaseRequest_PendingChanges) GetSince() []byte {
@@ -2001,7 +2065,7 @@ var File_millrace_v1_control_proto protoreflect.FileDescriptor
 
 const file_millrace_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x19millrace/v1/control.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\xbd\x03\n" +
+	"\x19millrace/v1/control.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\xc1\x03\n" +
 	"\x04Feed\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x120\n" +
@@ -2017,11 +2081,13 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	" \x01(\rR\x06window\x120\n" +
 	"\x06roster\x18\v \x03(\v2\x18.millrace.v1.RosterEntryR\x06roster\x12\x1a\n" +
 	"\bselector\x18\f \x01(\fR\bselector\x12\x10\n" +
-	"\x03key\x18\r \x01(\tR\x03key\x12\x16\n" +
-	"\x06opened\x18\x0e \x01(\x03R\x06opened\x12\x12\n" +
+	"\x03key\x18\r \x01(\tR\x03key\x12\x1a\n" +
+	"\btogether\x18\x0e \x01(\tR\btogether\x12\x12\n" +
 	"\x04then\x18\x0f \x01(\tR\x04then\x12\x1d\n" +
 	"\n" +
-	"then_after\x18\x10 \x01(\x04R\tthenAfter\"\x82\x01\n" +
+	"then_after\x18\x10 \x01(\x04R\tthenAfter\"\x1e\n" +
+	"\bFeedSlot\x12\x12\n" +
+	"\x04feed\x18\x01 \x01(\tR\x04feed\"\x82\x01\n" +
 	"\vRosterEntry\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x1f\n" +
@@ -2049,7 +2115,7 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\x06key_id\x18\x04 \x01(\tR\x05keyId\x122\n" +
 	"\x15connection_timeout_ms\x18\x05 \x01(\rR\x13connectionTimeoutMs\x12)\n" +
 	"\x10http_connections\x18\x06 \x01(\rR\x0fhttpConnections\x12.\n" +
-	"\x13retries_per_request\x18\a \x01(\rR\x11retriesPerRequest\"\x8a\a\n" +
+	"\x13retries_per_request\x18\a \x01(\rR\x11retriesPerRequest\"\xa6\a\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0ereplication_id\x18\x02 \x01(\tR\rreplicationId\x120\n" +
@@ -2086,7 +2152,8 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\flast_updated\x18\x18 \x01(\x03R\vlastUpdated\x12\x14\n" +
 	"\x05notes\x18\x19 \x03(\tR\x05notes\x12-\n" +
 	"\x06totals\x18\x1a \x01(\v2\x15.millrace.v1.CountersR\x06totals\x12\x1c\n" +
-	"\tthrottled\x18\x1b \x01(\bR\tthrottled\"\xd3\x01\n" +
+	"\tthrottled\x18\x1b \x01(\bR\tthrottled\x12\x1a\n" +
+	"\btogether\x18\x1c \x01(\tR\btogether\"\xd3\x01\n" +
 	"\x06Tuning\x12\x1d\n" +
 	"\n" +
 	"batch_rows\x18\x01 \x01(\rR\tbatchRows\x12 \n" +
@@ -2094,7 +2161,7 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"useBulkGet\x12'\n" +
 	"\x0fuse_checkpoints\x18\x03 \x01(\bR\x0euseCheckpoints\x124\n" +
 	"\x16checkpoint_interval_ms\x18\x04 \x01(\rR\x14checkpointIntervalMs\x12)\n" +
-	"\x10worker_processes\x18\x05 \x01(\rR\x0fworkerProcesses\"\xa1\x04\n" +
+	"\x10worker_processes\x18\x05 \x01(\rR\x0fworkerProcesses\"\xc4\x04\n" +
 	"\bProgress\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x18\n" +
@@ -2115,7 +2182,8 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\x05total\x18\x11 \x01(\x03R\x05total\x12\x12\n" +
 	"\x04rows\x18\x12 \x01(\x04R\x04rows\x12\x16\n" +
 	"\x06joined\x18\x13 \x01(\x04R\x06joined\x12(\n" +
-	"\x10read_only_source\x18\x14 \x01(\bR\x0ereadOnlySourceJ\x04\b\x05\x10\x06J\x04\b\x06\x10\a\"\x8a\x03\n" +
+	"\x10read_only_source\x18\x14 \x01(\bR\x0ereadOnlySource\x12!\n" +
+	"\frouted_floor\x18\x15 \x01(\x04R\vroutedFloorJ\x04\b\x05\x10\x06J\x04\b\x06\x10\a\"\x8a\x03\n" +
 	"\x05Event\x121\n" +
 	"\bposition\x18\x01 \x01(\v2\x15.millrace.v1.PositionR\bposition\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12.\n" +
@@ -2205,50 +2273,51 @@ func file_millrace_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_millrace_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_millrace_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_millrace_v1_control_proto_goTypes = []any{
 	(Event_Class)(0),                       // 0: millrace.v1.Event.Class
 	(*Feed)(nil),                           // 1: millrace.v1.Feed
-	(*RosterEntry)(nil),                    // 2: millrace.v1.RosterEntry
-	(*JobFilter)(nil),                      // 3: millrace.v1.JobFilter
-	(*EndpointRef)(nil),                    // 4: millrace.v1.EndpointRef
-	(*Endpoint)(nil),                       // 5: millrace.v1.Endpoint
-	(*Job)(nil),                            // 6: millrace.v1.Job
-	(*Tuning)(nil),                         // 7: millrace.v1.Tuning
-	(*Progress)(nil),                       // 8: millrace.v1.Progress
-	(*Event)(nil),                          // 9: millrace.v1.Event
-	(*DatabaseRequest)(nil),                // 10: millrace.v1.DatabaseRequest
-	(*DatabaseReply)(nil),                  // 11: millrace.v1.DatabaseReply
-	(*Replay)(nil),                         // 12: millrace.v1.Replay
-	(*Status)(nil),                         // 13: millrace.v1.Status
-	(*DatabaseRequest_DatabaseInfo)(nil),   // 14: millrace.v1.DatabaseRequest.DatabaseInfo
-	(*DatabaseRequest_CreateDatabase)(nil), // 15: millrace.v1.DatabaseRequest.CreateDatabase
-	(*DatabaseRequest_GetCheckpoint)(nil),  // 16: millrace.v1.DatabaseRequest.GetCheckpoint
-	(*DatabaseRequest_PutCheckpoint)(nil),  // 17: millrace.v1.DatabaseRequest.PutCheckpoint
-	(*DatabaseRequest_PendingChanges)(nil), // 18: millrace.v1.DatabaseRequest.PendingChanges
-	(*Counters)(nil),                       // 19: millrace.v1.Counters
-	(*Position)(nil),                       // 20: millrace.v1.Position
+	(*FeedSlot)(nil),                       // 2: millrace.v1.FeedSlot
+	(*RosterEntry)(nil),                    // 3: millrace.v1.RosterEntry
+	(*JobFilter)(nil),                      // 4: millrace.v1.JobFilter
+	(*EndpointRef)(nil),                    // 5: millrace.v1.EndpointRef
+	(*Endpoint)(nil),                       // 6: millrace.v1.Endpoint
+	(*Job)(nil),                            // 7: millrace.v1.Job
+	(*Tuning)(nil),                         // 8: millrace.v1.Tuning
+	(*Progress)(nil),                       // 9: millrace.v1.Progress
+	(*Event)(nil),                          // 10: millrace.v1.Event
+	(*DatabaseRequest)(nil),                // 11: millrace.v1.DatabaseRequest
+	(*DatabaseReply)(nil),                  // 12: millrace.v1.DatabaseReply
+	(*Replay)(nil),                         // 13: millrace.v1.Replay
+	(*Status)(nil),                         // 14: millrace.v1.Status
+	(*DatabaseRequest_DatabaseInfo)(nil),   // 15: millrace.v1.DatabaseRequest.DatabaseInfo
+	(*DatabaseRequest_CreateDatabase)(nil), // 16: millrace.v1.DatabaseRequest.CreateDatabase
+	(*DatabaseRequest_GetCheckpoint)(nil),  // 17: millrace.v1.DatabaseRequest.GetCheckpoint
+	(*DatabaseRequest_PutCheckpoint)(nil),  // 18: millrace.v1.DatabaseRequest.PutCheckpoint
+	(*DatabaseRequest_PendingChanges)(nil), // 19: millrace.v1.DatabaseRequest.PendingChanges
+	(*Counters)(nil),                       // 20: millrace.v1.Counters
+	(*Position)(nil),                       // 21: millrace.v1.Position
 }
 var file_millrace_v1_control_proto_depIdxs = []int32{
-	4,  // 0: millrace.v1.Feed.source:type_name -> millrace.v1.EndpointRef
-	2,  // 1: millrace.v1.Feed.roster:type_name -> millrace.v1.RosterEntry
-	3,  // 2: millrace.v1.RosterEntry.filter:type_name -> millrace.v1.JobFilter
-	4,  // 3: millrace.v1.Job.source:type_name -> millrace.v1.EndpointRef
-	4,  // 4: millrace.v1.Job.target:type_name -> millrace.v1.EndpointRef
-	3,  // 5: millrace.v1.Job.filter:type_name -> millrace.v1.JobFilter
-	7,  // 6: millrace.v1.Job.tuning:type_name -> millrace.v1.Tuning
-	19, // 7: millrace.v1.Job.totals:type_name -> millrace.v1.Counters
-	19, // 8: millrace.v1.Progress.counters:type_name -> millrace.v1.Counters
-	20, // 9: millrace.v1.Event.position:type_name -> millrace.v1.Position
+	5,  // 0: millrace.v1.Feed.source:type_name -> millrace.v1.EndpointRef
+	3,  // 1: millrace.v1.Feed.roster:type_name -> millrace.v1.RosterEntry
+	4,  // 2: millrace.v1.RosterEntry.filter:type_name -> millrace.v1.JobFilter
+	5,  // 3: millrace.v1.Job.source:type_name -> millrace.v1.EndpointRef
+	5,  // 4: millrace.v1.Job.target:type_name -> millrace.v1.EndpointRef
+	4,  // 5: millrace.v1.Job.filter:type_name -> millrace.v1.JobFilter
+	8,  // 6: millrace.v1.Job.tuning:type_name -> millrace.v1.Tuning
+	20, // 7: millrace.v1.Job.totals:type_name -> millrace.v1.Counters
+	20, // 8: millrace.v1.Progress.counters:type_name -> millrace.v1.Counters
+	21, // 9: millrace.v1.Event.position:type_name -> millrace.v1.Position
 	0,  // 10: millrace.v1.Event.class:type_name -> millrace.v1.Event.Class
-	4,  // 11: millrace.v1.DatabaseRequest.endpoint:type_name -> millrace.v1.EndpointRef
-	14, // 12: millrace.v1.DatabaseRequest.info:type_name -> millrace.v1.DatabaseRequest.DatabaseInfo
-	15, // 13: millrace.v1.DatabaseRequest.create:type_name -> millrace.v1.DatabaseRequest.CreateDatabase
-	16, // 14: millrace.v1.DatabaseRequest.get_checkpoint:type_name -> millrace.v1.DatabaseRequest.GetCheckpoint
-	17, // 15: millrace.v1.DatabaseRequest.put_checkpoint:type_name -> millrace.v1.DatabaseRequest.PutCheckpoint
-	18, // 16: millrace.v1.DatabaseRequest.pending:type_name -> millrace.v1.DatabaseRequest.PendingChanges
-	19, // 17: millrace.v1.Status.totals:type_name -> millrace.v1.Counters
-	19, // 18: millrace.v1.Status.session:type_name -> millrace.v1.Counters
+	5,  // 11: millrace.v1.DatabaseRequest.endpoint:type_name -> millrace.v1.EndpointRef
+	15, // 12: millrace.v1.DatabaseRequest.info:type_name -> millrace.v1.DatabaseRequest.DatabaseInfo
+	16, // 13: millrace.v1.DatabaseRequest.create:type_name -> millrace.v1.DatabaseRequest.CreateDatabase
+	17, // 14: millrace.v1.DatabaseRequest.get_checkpoint:type_name -> millrace.v1.DatabaseRequest.GetCheckpoint
+	18, // 15: millrace.v1.DatabaseRequest.put_checkpoint:type_name -> millrace.v1.DatabaseRequest.PutCheckpoint
+	19, // 16: millrace.v1.DatabaseRequest.pending:type_name -> millrace.v1.DatabaseRequest.PendingChanges
+	20, // 17: millrace.v1.Status.totals:type_name -> millrace.v1.Counters
+	20, // 18: millrace.v1.Status.session:type_name -> millrace.v1.Counters
 	19, // [19:19] is the sub-list for method output_type
 	19, // [19:19] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
@@ -2262,7 +2331,7 @@ func file_millrace_v1_control_proto_init() {
 		return
 	}
 	file_millrace_v1_position_proto_init()
-	file_millrace_v1_control_proto_msgTypes[9].OneofWrappers = []any{
+	file_millrace_v1_control_proto_msgTypes[10].OneofWrappers = []any{
 		(*DatabaseRequest_Info)(nil),
 		(*DatabaseRequest_Create)(nil),
 		(*DatabaseRequest_GetCheckpoint_)(nil),
@@ -2275,7 +2344,7 @@ func file_millrace_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_v1_control_proto_rawDesc), len(file_millrace_v1_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
