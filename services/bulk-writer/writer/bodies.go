@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,7 +17,7 @@ import (
 // bodyReader reads what a part refers to from BODIES.
 type bodyReader struct {
 	broker *broker.Broker
-	prefix string // of the messages' ids
+	prefix string // of the ids of the messages whose references have none of their own
 	// store has the contents of large attachments.
 	store *content.Store
 }
@@ -29,7 +30,7 @@ func (r *bodyReader) read(ctx context.Context, ref *millracev1.BodyRef) ([]byte,
 	if err != nil {
 		return nil, fmt.Errorf("read body: %w", err)
 	}
-	if want := fmt.Sprintf("%s.%d", r.prefix, ref.Number); e.Header.Get(jetstream.MsgIDHeader) != want {
+	if want := fmt.Sprintf("%s.%d", cmp.Or(ref.Prefix, r.prefix), ref.Number); e.Header.Get(jetstream.MsgIDHeader) != want {
 		return nil, fmt.Errorf("read body %d: another message stands there: %w", ref.Sequence, broker.ErrGone)
 	}
 	var m millracev1.Bodies

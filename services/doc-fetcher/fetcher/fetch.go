@@ -69,9 +69,12 @@ func wanted(b *millracev1.MissingBatch) []want {
 	return out
 }
 
-// run fetches all that is wanted and packs it.
-func (f *fetch) run(ctx context.Context, wants []want) error {
-	wants = f.named(wants)
+// run fetches all that a batch wants and packs it.
+func (f *fetch) run(ctx context.Context, b *millracev1.MissingBatch) error {
+	wants, err := f.handedOver(ctx, f.named(wanted(b)), b.Bodies)
+	if err != nil {
+		return err
+	}
 	if f.known {
 		return f.large(ctx, wants)
 	}
@@ -92,6 +95,24 @@ func (f *fetch) named(wants []want) []want {
 		}
 		return w.id == ""
 	})
+}
+
+// handedOver packs what somebody has read already, and returns what is left to be fetched. That a filter wants
+// it has been decided by whoever read it.
+func (f *fetch) handedOver(ctx context.Context, wants []want, bodies []*millracev1.BodyRef) ([]want, error) {
+	if len(bodies) == 0 {
+		return wants, nil
+	}
+	wanted := make(map[revision]bool, len(wants))
+	for _, w := range wants {
+		wanted[revision{w.id, w.rev}] = true
+	}
+	for _, ref := range bodies {
+		if err := f.packer.handOver(ctx, ref, wanted); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(wants, func(w want) bool { return f.packer.has(w.id, w.rev) }), nil
 }
 
 // runLight fetches what is wanted and sets aside what is large.

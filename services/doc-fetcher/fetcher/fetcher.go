@@ -96,7 +96,7 @@ func (svc *Service) fetch(ctx context.Context, job *millracev1.Job, b *millracev
 			return svc.order(ctx, job, b, w, part)
 		},
 	}
-	if err := f.run(ctx, wanted(b)); err != nil {
+	if err := f.run(ctx, b); err != nil {
 		return nil, fmt.Errorf("read documents: %w", err)
 	}
 	trace.SpanFromContext(ctx).SetAttributes(telemetry.Docs(len(p.seen)))

@@ -97,11 +97,43 @@ func (p *packer) fresh(id, rev string) bool {
 	return true
 }
 
+// has reports whether the revision was packed.
+func (p *packer) has(id, rev string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, there := p.seen[revision{id, rev}]
+	return there
+}
+
 // forget makes a revision fresh again whose document could not be read to its end.
 func (p *packer) forget(id, rev string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.seen, revision{id, rev})
+}
+
+// handOver packs documents that were read for a filter, as far as they are wanted: they stand in BODIES. A
+// document is read once where CouchDB's replicator would read it.
+func (p *packer) handOver(ctx context.Context, from *millracev1.BodyRef, wanted map[revision]bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ref := &millracev1.BodyRef{Sequence: from.Sequence, Number: from.Number, Prefix: from.Prefix}
+	for _, d := range from.Docs {
+		r := revision{d.Id, d.Rev}
+		if _, there := p.seen[r]; there || !wanted[r] {
+			continue
+		}
+		p.seen[r] = struct{}{}
+		ref.Docs = append(ref.Docs, d)
+		p.bytes += int(d.Length)
+	}
+	if len(ref.Docs) == 0 {
+		return nil
+	}
+	p.open.Bodies = append(p.open.Bodies, ref)
+	p.counters.DocsRead += uint64(len(ref.Docs))
+	p.expected -= len(ref.Docs)
+	return p.roll(ctx)
 }
 
 // add packs one document for _bulk_docs; doc stays the caller's.
