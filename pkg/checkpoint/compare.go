@@ -8,7 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // Compare finds where a run may begin: the newest position that both logs vouch

@@ -6,7 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"millrace/pkg/replication"
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // Entry is one session of a log's history. An entry that was read from a

@@ -14,7 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"millrace/pkg/replication"
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // IDVersion is the version of the replication id that names the document.

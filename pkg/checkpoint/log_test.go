@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"millrace/pkg/replication"
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 const couchDB = `{"_id":"_local/b3e44b920ee2951cb2e123b63044427a","_rev":"0-8",` +

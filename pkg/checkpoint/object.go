@@ -6,7 +6,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // field is a member of a document and its value, or the variable that holds it.

@@ -7,7 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"millrace/pkg/credential"
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // authLogin reads the member auth of an endpoint: CouchDB's `basic`, Cloudant's `iam`, and

@@ -99,6 +99,7 @@ func TestRealCouchDBGivesTheSameID(t *testing.T) {
 		`"selector":{"z":1,"a":{"$gt":3.0,"$lt":1e3}}`,
 		`"selector":{"$not":{"a":{"$in":[1,2,3]}},"b":{"$elemMatch":{"c":{"d":10000000000000000000000}}}}`,
 		`"selector":{"$nor":[{"a":{"$exists":true}},{"b":{"$type":"é"}}]}`,
+		`"selector":{"b":{"$eq":{"y":1,"x":2,"y":3}},"a":1,"a":2}`,
 		`"selector":{}`,
 		`"filter":"_design"`,
 		`"filter":"_view","query_params":{"view":"a/b","b":[1,2],"a":-1.5}`,

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"millrace/pkg/credential"
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // Endpoint is a database, and how to log in there. Printed or logged it shows

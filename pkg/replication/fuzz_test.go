@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // Whatever comes in: no panic; a refusal that names a field, unless the document is no JSON

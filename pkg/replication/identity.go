@@ -3,9 +3,11 @@ package replication
 import (
 	"crypto/md5"
 	"encoding/hex"
+	"errors"
 	"strings"
 
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
+	"millrace/pkg/mango"
 )
 
 // ID computes CouchDB's replication id, version 4, byte for byte, as CouchDB
@@ -88,19 +90,17 @@ func (s *Spec) queryParams() (any, error) {
 
 // parseSelector reads and normalises a selector.
 func parseSelector(selector []byte) (ejson.Object, error) {
-	v, err := ejson.Parse(selector)
-	if err != nil {
-		return nil, refuse("selector", "parameter `selector`: %v", err)
-	}
-	o, ok := v.(ejson.Object)
-	if !ok {
+	s, err := mango.Parse(selector)
+	var refused *mango.Error
+	switch {
+	case err == nil:
+		return s.Canonical(), nil
+	case errors.Is(err, mango.ErrNotObject):
 		return nil, mustBe("selector", "a JSON object")
+	case errors.As(err, &refused):
+		return nil, refuse("selector", "parameter `selector`: %s", refused.Reason)
 	}
-	normal, err := normalizeSelector(o)
-	if err != nil {
-		return nil, refuse("selector", "parameter `selector`: %v", err)
-	}
-	return normal, nil
+	return nil, refuse("selector", "parameter `selector`: %v", err)
 }
 
 // trimCode removes the spaces around a filter function that is written on one

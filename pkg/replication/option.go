@@ -7,7 +7,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // option stores one field of the document that is neither an endpoint nor a

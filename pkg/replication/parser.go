@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // Parser reads replication documents and the bodies of POST /_replicate, which

@@ -128,7 +128,7 @@ func TestFieldErrorsNameTheField(t *testing.T) {
 		{`"filter":"_view"`, "query_params", "Invalid `view` parameter."},
 		{`"filter":"_view","query_params":{"view":"a/b/c"}`, "query_params", "Invalid `view` parameter."},
 		{`"selector":[]`, "selector", "parameter `selector` must be a JSON object"},
-		{`"selector":{"a":{"$bad":1}}`, "selector", "parameter `selector`: invalid_operator \"$bad\""},
+		{`"selector":{"a":{"$bad":1}}`, "selector", "parameter `selector`: Invalid operator: $bad"},
 		{`"selector":{},"filter":"a/b"`, "filter", "`doc_ids`,`filter`,`selector` are mutually exclusive"},
 		{`"selector":{},"doc_ids":[]`, "filter", "`doc_ids`,`filter`,`selector` are mutually exclusive"},
 		{`"filter":"a/b","doc_ids":["x"]`, "filter", "`doc_ids`,`filter`,`selector` are mutually exclusive"},

@@ -13,7 +13,7 @@ import (
 
 	"millrace/pkg/couch"
 	"millrace/pkg/replication"
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // documentFlags are CouchDB's options of a replication, under the names of the

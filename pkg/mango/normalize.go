@@ -1,27 +1,16 @@
-package replication
+package mango
 
 import (
-	"fmt"
 	"math/big"
-	"slices"
 	"strings"
 
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
-// selectorError says what CouchDB has against a selector, in the words of its
-// mango_selector: bad_arg, bad_field, invalid_operator, not_supported or
-// invalid_selector, and the operator or field that it is about.
-type selectorError struct{ kind, about string }
-
-func (e *selectorError) Error() string {
-	return fmt.Sprintf("%s %q", e.kind, e.about)
-}
-
-// normalizeSelector brings a selector into the form that CouchDB hashes for the
-// replication id: mango_selector:normalize of CouchDB 3.5.0, with the members of
-// every object sorted by name. Only the id needs it; matching has its own rules.
-func normalizeSelector(selector ejson.Object) (sorted ejson.Object, err error) {
+// normalize brings a selector into the form in which it is evaluated:
+// mango_selector:normalize of CouchDB 3.5.0. The members of objects keep their
+// order, which is part of a value.
+func normalize(selector ejson.Object) (ejson.Object, error) {
 	if len(selector) == 0 {
 		return selector, nil
 	}
@@ -38,9 +27,9 @@ func normalizeSelector(selector ejson.Object) (sorted ejson.Object, err error) {
 		return nil, err
 	}
 	if _, unnamed := normal.Get(""); unnamed {
-		return nil, &selectorError{"invalid_selector", "missing_field_name"}
+		return nil, errNoFieldName
 	}
-	return sortKeys(normal).(ejson.Object), nil
+	return normal, nil
 }
 
 func one(key string, value any) ejson.Object {
@@ -80,19 +69,21 @@ func checkOperator(op string, arg any) (ejson.Object, error) {
 		return eachExplicit(op, arg)
 	case "$not", "$elemMatch", "$allMatch", "$keyMapMatch":
 		if _, ok := arg.(ejson.Object); !ok {
-			return nil, &selectorError{"bad_arg", op}
+			return nil, badArg(op, arg)
 		}
 		c, err := explicitOperators(arg)
 		return one(op, c), err
 	case "$where", "$geoWithin", "$geoIntersects", "$near", "$nearSphere":
-		return nil, &selectorError{"not_supported", op}
+		return nil, notSupported(op)
 	}
 	valid, known := validArgument(op, arg)
 	switch {
 	case !known:
-		return nil, &selectorError{"invalid_operator", op}
+		return nil, invalidOperator(op)
+	case !valid && op == "$beginsWith":
+		return nil, invalidOperator(op) // as CouchDB says it
 	case !valid:
-		return nil, &selectorError{"bad_arg", op}
+		return nil, badArg(op, arg)
 	case op == "$text":
 		return one("$default", one(op, arg)), nil
 	}
@@ -102,7 +93,7 @@ func checkOperator(op string, arg any) (ejson.Object, error) {
 func eachExplicit(op string, arg any) (ejson.Object, error) {
 	args, ok := arg.(ejson.Array)
 	if !ok {
-		return nil, &selectorError{"bad_arg", op}
+		return nil, badArg(op, arg)
 	}
 	each, err := mapEach(args, explicitOperators)
 	return one(op, each), err
@@ -119,9 +110,12 @@ func validArgument(op string, arg any) (valid, known bool) {
 	case "$exists":
 		_, ok := arg.(bool)
 		return ok, true
-	case "$type", "$regex", "$beginsWith":
+	case "$type", "$beginsWith":
 		_, ok := arg.(string)
 		return ok, true
+	case "$regex":
+		pattern, ok := arg.(string)
+		return ok && isRegex(pattern), true
 	case "$mod":
 		a, ok := arg.(ejson.Array)
 		return ok && len(a) == 2 && isInt(a[0]) && isInt(a[1]), true
@@ -149,7 +143,7 @@ func isInt(v any) bool {
 func flattenFields(v any, path string) (ejson.Object, error) {
 	o, ok := v.(ejson.Object)
 	if !ok || len(o) != 1 {
-		return nil, &selectorError{"bad_field", path}
+		return nil, badField(v)
 	}
 	key, arg := o[0].Key, o[0].Value
 	switch key {
@@ -163,7 +157,7 @@ func flattenFields(v any, path string) (ejson.Object, error) {
 		return one(path, one(key, c)), err
 	case "$default":
 		if path != "" || !isText(arg) {
-			return nil, &selectorError{"bad_field", key}
+			return nil, badField(o)
 		}
 		return o, nil
 	}
@@ -172,15 +166,14 @@ func flattenFields(v any, path string) (ejson.Object, error) {
 		return one(path, o), nil
 	case path == "":
 		return flattenFields(arg, key)
-	default:
-		return flattenFields(arg, path+"."+key)
 	}
+	return flattenFields(arg, path+"."+key)
 }
 
 func flattenEach(op string, arg any, path string) (ejson.Object, error) {
 	args, ok := arg.(ejson.Array)
 	if !ok {
-		return nil, &selectorError{"bad_arg", op}
+		return nil, badArg(op, arg)
 	}
 	each, err := mapEach(args, func(v any) (ejson.Object, error) { return flattenFields(v, path) })
 	return one(op, each), err
@@ -189,28 +182,6 @@ func flattenEach(op string, arg any, path string) (ejson.Object, error) {
 func isText(v any) bool {
 	o, ok := v.(ejson.Object)
 	return ok && len(o) == 1 && o[0].Key == "$text"
-}
-
-// sortKeys sorts the members of all objects, also inside values. Repeated names
-// come out in reverse order, as from CouchDB's ejsort.
-func sortKeys(v any) any {
-	switch t := v.(type) {
-	case ejson.Array:
-		sorted := make(ejson.Array, len(t))
-		for i, e := range t {
-			sorted[i] = sortKeys(e)
-		}
-		return sorted
-	case ejson.Object:
-		sorted := make(ejson.Object, len(t))
-		for i, p := range t {
-			sorted[len(t)-1-i] = ejson.Pair{Key: p.Key, Value: sortKeys(p.Value)}
-		}
-		slices.SortStableFunc(sorted, func(a, b ejson.Pair) int { return strings.Compare(a.Key, b.Key) })
-		return sorted
-	default:
-		return v
-	}
 }
 
 func mapEach(args ejson.Array, f func(any) (ejson.Object, error)) (ejson.Array, error) {

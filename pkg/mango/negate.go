@@ -1,9 +1,9 @@
-package replication
+package mango
 
 import (
 	"strings"
 
-	"millrace/pkg/replication/ejson"
+	"millrace/pkg/ejson"
 )
 
 // pushNegations moves negations down to the operators that have an opposite, by
@@ -70,7 +70,7 @@ func negate(v any) (ejson.Object, error) {
 	case "$or":
 		return negateEach("$and", arg)
 	case "$default":
-		return nil, &selectorError{"bad_arg", "$not"}
+		return nil, badArg("$not", o)
 	case "$exists":
 		return one(key, !arg.(bool)), nil
 	}
