@@ -14,6 +14,7 @@ import (
 // the revision of its roster.
 type Feeds struct {
 	table *table[millracev1.Feed, *millracev1.Feed]
+	slots *table[millracev1.FeedSlot, *millracev1.FeedSlot]
 }
 
 // OpenFeeds returns the directory over the installation's bucket. [Feeds.Each]
@@ -23,7 +24,10 @@ func OpenFeeds(ctx context.Context, b *broker.Broker) (*Feeds, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket of feeds: %w", err)
 	}
-	return &Feeds{newTable[millracev1.Feed](b, bucket, "feed.")}, nil
+	return &Feeds{
+		table: newTable[millracev1.Feed](b, bucket, "feed."),
+		slots: newTable[millracev1.FeedSlot](b, bucket, "slot."),
+	}, nil
 }
 
 // Each keeps the directory current until ctx ends, and calls changed for each

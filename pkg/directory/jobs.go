@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"millrace/pkg/broker"
 	"millrace/pkg/stage"
@@ -66,6 +67,9 @@ func (j *Jobs) Known(id string) *millracev1.Job {
 	job, _, _ := j.table.cached(id)
 	return job
 }
+
+// All iterates over the jobs that are known, in no order.
+func (j *Jobs) All() iter.Seq[*millracev1.Job] { return j.table.all() }
 
 // Workers is how many batches of the job a stage should work on at once, its
 // worker_processes, as far as it is known; 0 when it is not.

@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -183,6 +185,17 @@ func (t *table[M, P]) cached(id string) (P, uint64, bool) {
 	defer t.mu.RUnlock()
 	r, ok := t.rows[id]
 	return r.value, r.revision, ok
+}
+
+// all iterates over what was known when it was asked for.
+func (t *table[M, P]) all() iter.Seq[P] {
+	t.mu.RLock()
+	values := make([]P, 0, len(t.rows))
+	for _, r := range t.rows {
+		values = append(values, r.value)
+	}
+	t.mu.RUnlock()
+	return slices.Values(values)
 }
 
 // read reads the bucket itself. A replica that is behind may answer, but not that the key

@@ -63,6 +63,25 @@ func (w *Watermark) Holes(limit int) []Hole {
 	return holes
 }
 
+// Lagging returns the first and the last ordinal that the selector passed over the job at and that
+// were not routed since; zeros if there are none. The cost is that of what is open above the
+// watermark.
+func (w *Watermark) Lagging() (first, last uint64) {
+	if w.lagging == 0 {
+		return 0, 0
+	}
+	for o, b := range w.open {
+		if b.routed || !b.skipped {
+			continue
+		}
+		if first == 0 || o < first {
+			first = o
+		}
+		last = max(last, o)
+	}
+	return first, last
+}
+
 func reason(b *batch) Reason {
 	switch {
 	case b != nil && b.routed:

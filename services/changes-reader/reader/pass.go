@@ -41,6 +41,9 @@ func (p *pass) options() couch.ChangesOptions {
 	if p.feed.FilterDocIds {
 		o.DocIDs = append([]string{}, p.feed.DocIds...)
 	}
+	if len(p.feed.Selector) > 0 {
+		o.Selector = p.feed.Selector
+	}
 	return o
 }
 

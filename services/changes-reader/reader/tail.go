@@ -62,10 +62,14 @@ func (t *tail) look(ctx context.Context) error {
 	if err := proto.Unmarshal(last.Data, &r); err != nil {
 		return fmt.Errorf("read how far the feed is routed: %w", err)
 	}
+	t.routed = max(t.routed, r.Ordinal)
+	if err == nil && r.Only == nil {
+		return nil
+	}
 	covered, err := t.covered(ctx)
 	if err != nil {
 		return fmt.Errorf("read how far the feed is checkpointed: %w", err)
 	}
-	t.routed = max(t.routed, r.Ordinal, covered)
+	t.routed = max(t.routed, covered)
 	return nil
 }

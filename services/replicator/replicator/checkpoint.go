@@ -45,11 +45,14 @@ func (r *run) checkpoint(ctx context.Context) error {
 		p.Log = written
 	}
 	p.Rows = r.window.rowsUpTo(at.Ordinal)
+	routed, done := r.window.checkpointed(at.Ordinal)
+	p.RoutedFloor = routed
 	if err := r.m.jobs.SetProgress(ctx, r.job.Id, p); err != nil {
 		return r.survivable(ctx, err)
 	}
 	r.saved = at
-	return r.purge(ctx, at.Ordinal)
+	r.purge(ctx, routed, done)
+	return nil
 }
 
 // moved reports whether the databases should remember the position: nothing is
@@ -59,7 +62,7 @@ func (r *run) moved(at watermark.Position) bool {
 	if string(at.Seq) == string(r.saved.Seq) {
 		return false
 	}
-	return r.window.rowsUpTo(at.Ordinal) > 0 || r.job.GetFilter().GetByDocIds()
+	return r.window.rowsUpTo(at.Ordinal) > 0 || r.pushed
 }
 
 // survivable tells the errors that end the run from those that another checkpoint
@@ -152,16 +155,16 @@ func (r *run) note(ctx context.Context, text string) {
 	r.log.WarnContext(ctx, text)
 }
 
-// purge removes from the logs what no owner of the job will read again.
-func (r *run) purge(ctx context.Context, ordinal uint64) error {
-	routed, done := r.window.checkpointed(ordinal)
+// purge removes from the logs what no owner of the job will read again, and, of what is routed, what no
+// run of the feed will.
+func (r *run) purge(ctx context.Context, routed, done uint64) {
 	b := r.m.broker
-	err := errors.Join(
-		b.Purge(ctx, b.Streams().Routed, b.Subjects().Routed(r.job.Feed), routed),
-		b.Purge(ctx, b.Streams().Done, b.Subjects().Done(r.job.Id), done),
-	)
-	if err != nil && ctx.Err() == nil {
+	err := b.Purge(ctx, b.Streams().Done, b.Subjects().Done(r.job.Id), done)
+	floor, ferr := r.m.sharing.floor(ctx, r.job.Feed, r.job.Id, r.job.Run, routed)
+	if ferr == nil {
+		ferr = b.Purge(ctx, b.Streams().Routed, b.Subjects().Routed(r.job.Feed), floor)
+	}
+	if err := errors.Join(err, ferr); err != nil && ctx.Err() == nil {
 		r.log.WarnContext(ctx, "logs were not purged; the next checkpoint does it", "error", err)
 	}
-	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"millrace/pkg/broker"
 	"millrace/pkg/directory"
 	"millrace/pkg/pause"
@@ -21,46 +19,60 @@ const (
 	stopPatience = 10 * time.Second
 	// statusInterval is how often a run says how it goes.
 	statusInterval = 250 * time.Millisecond
+	// lagDelay is how long a run that was passed over waits before it asks for what it lacks: what
+	// was routed at about the same time is asked for at once.
+	lagDelay = 50 * time.Millisecond
+	// lagAgain is when it looks again.
+	lagAgain = 500 * time.Millisecond
 )
 
-// logs are the three logs that a run follows.
+// logs are the run's parts of the three logs that the process reads.
 type logs struct {
-	routed, done, events <-chan broker.Entry
-	failed               <-chan error
-	stop                 func()
+	routed *listener[*routing]
+	done   *listener[*millracev1.Done]
+	events *listener[*millracev1.Event]
 }
 
-// open begins to read the logs: of what is routed and done from the first record
-// that is there (what a checkpoint covers was purged, and is ignored where it was
-// not), of events from now on.
-func (r *run) open(ctx context.Context) (*logs, error) {
-	b, n, s := r.m.broker, r.m.broker.Streams(), r.m.broker.Subjects()
-	from := uint64(0)
-	last, err := b.Last(ctx, n.Events, s.Events(r.job.Id))
-	switch {
-	case err == nil:
-		from = last.Sequence + 1
-	case !errors.Is(err, broker.ErrGone):
-		return nil, fmt.Errorf("find the newest event: %w", err)
+// listen begins to listen to what the logs say of the job, before there is anything of this run
+// in them.
+func (r *run) listen(ctx context.Context) (err error) {
+	if r.logs.events, err = r.m.events.listen(ctx, r.job.Id); err != nil {
+		return err
 	}
-	t := newTailing(ctx)
-	out := &logs{
-		routed: t.follow(b, n.Routed, s.Routed(r.job.Feed), 0),
-		done:   t.follow(b, n.Done, s.Done(r.job.Id), 0),
-		events: t.follow(b, n.Events, s.Events(r.job.Id), from),
+	r.logs.done, err = r.m.done.listen(ctx, r.job.Id)
+	return err
+}
+
+// listenTo listens to what the logs say of a feed, instead of the one before.
+func (r *run) listenTo(ctx context.Context, feed string) (err error) {
+	r.logs.routed.close()
+	if r.logs.routed, err = r.m.routed.listen(ctx, feed); err != nil {
+		return err
 	}
-	out.failed, out.stop = t.failed, t.stop
-	return out, nil
+	// What was routed before is asked for again where the run needs it.
+	last, err := r.logs.routed.last(ctx)
+	if err != nil {
+		return fmt.Errorf("find the newest batch that is routed: %w", err)
+	}
+	r.window.heardRouted(last)
+	return nil
+}
+
+// recall reads what the logs say of a run that is gone on with, from the first record that is
+// there on: what a checkpoint covers was purged, and is ignored where it was not.
+func (r *run) recall(ctx context.Context) error {
+	return errors.Join(r.logs.routed.recall(ctx), r.logs.done.recall(ctx))
+}
+
+func (l *logs) close() {
+	l.routed.close()
+	l.done.close()
+	l.events.close()
 }
 
 // follow moves the watermark with what the logs say, writes checkpoints, and
 // notices the end of the feed, of the run, and of progress.
 func (r *run) follow(ctx context.Context) error {
-	l, err := r.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer l.stop()
 	interval := time.Duration(directory.Tuning(r.job).GetCheckpointIntervalMs()) * time.Millisecond
 	checkpoint := time.NewTicker(interval)
 	defer checkpoint.Stop()
@@ -68,23 +80,27 @@ func (r *run) follow(ctx context.Context) error {
 	defer status.Stop()
 	stall := time.NewTicker(r.m.options.StallInterval)
 	defer stall.Stop()
+	r.lag = time.NewTimer(lagDelay)
+	defer r.lag.Stop()
 	for !r.mark.EndReached() {
+		var err error
 		select {
 		case <-ctx.Done():
 			return r.stop(ctx)
-		case err = <-l.failed:
-		case e := <-l.routed:
-			err = r.tookRouted(e)
-		case e := <-l.done:
-			err = r.tookDone(e)
-		case e := <-l.events:
-			err = r.tookEvent(ctx, e)
+		case <-r.logs.routed.came:
+			err = r.takeRouted()
+		case <-r.logs.done.came:
+			err = r.takeDone()
+		case <-r.logs.events.came:
+			err = r.takeEvents(ctx)
 		case <-checkpoint.C:
 			err = r.checkpoint(ctx)
 			// From its end: databases that are slow to take it leave time for the logs.
 			checkpoint.Reset(interval)
 		case <-status.C:
 			r.publishStatus(ctx)
+		case <-r.lag.C:
+			err = r.catchUp(ctx)
 		case <-stall.C:
 			err = r.checkStall(ctx)
 		}
@@ -133,23 +149,68 @@ func (r *run) finish(ctx context.Context) error {
 	}
 }
 
-func (r *run) tookRouted(e broker.Entry) error {
-	var m millracev1.Routed
-	if err := proto.Unmarshal(e.Data, &m); err != nil {
-		return fmt.Errorf("decode record %d of what is routed: %w", e.Sequence, err)
+// catchUp asks for the batches that the run was passed over with, or joined its feed behind.
+func (r *run) catchUp(ctx context.Context) error {
+	first, last := r.mark.Lagging()
+	if r.behind > r.mark.Ordinal() {
+		first, last = r.mark.Ordinal()+1, max(last, r.behind)
 	}
-	r.window.heardRouted(e.Sequence)
-	if m.Only != nil && !r.is(m.Only) {
+	if first == 0 {
 		return nil
 	}
-	if !r.window.sawRouted(m.Ordinal, m.Epoch, e.Sequence, m.Rows) {
+	r.lag.Reset(lagAgain)
+	asked, err := r.replay(ctx, first, last)
+	if asked {
+		r.behind = 0
+	}
+	return err
+}
+
+func (r *run) takeRouted() error {
+	records, err := r.logs.routed.take()
+	for _, m := range records {
+		if err := r.tookRouted(m); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (r *run) takeDone() error {
+	records, err := r.logs.done.take()
+	for _, m := range records {
+		if err := r.tookDone(m); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (r *run) takeEvents(ctx context.Context) error {
+	records, err := r.logs.events.take()
+	for _, m := range records {
+		if err := r.tookEvent(ctx, m.value); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (r *run) tookRouted(rec record[*routing]) error {
+	m := rec.value
+	r.window.heardRouted(rec.sequence)
+	if m.Only != nil && (m.Only.Job != r.job.Id || m.Only.Run != r.job.Run) {
+		return nil
+	}
+	if !r.window.sawRouted(m.Ordinal, m.Epoch, rec.sequence, m.Rows) {
 		return twoBatches(m.Ordinal)
 	}
-	if m.Only == nil && (m.Roster < r.progress.Joined || r.in(m.Skipped)) {
+	if m.Only == nil && (m.Roster < r.progress.Joined || r.in(m.skipped)) {
 		r.mark.Skipped(m.Ordinal)
+		r.lag.Reset(lagDelay)
 		return nil
 	}
-	routing := watermark.Routing{Ordinal: m.Ordinal, Named: r.in(m.Named), End: m.End}
+	routing := watermark.Routing{Ordinal: m.Ordinal, Named: r.in(m.named), End: m.End}
 	if len(m.Seq) > 0 {
 		routing.Seq = m.Seq
 	}
@@ -157,27 +218,18 @@ func (r *run) tookRouted(e broker.Entry) error {
 	return nil
 }
 
-func (r *run) in(jobs []*millracev1.RoutedJob) bool {
-	for _, j := range jobs {
-		if r.is(j) {
-			return true
-		}
-	}
-	return false
+func (r *run) in(runs map[string]uint64) bool {
+	run, there := runs[r.job.Id]
+	return there && run == r.job.Run
 }
 
-func (r *run) is(j *millracev1.RoutedJob) bool { return j.Job == r.job.Id && j.Run == r.job.Run }
-
-func (r *run) tookDone(e broker.Entry) error {
-	var m millracev1.Done
-	if err := proto.Unmarshal(e.Data, &m); err != nil {
-		return fmt.Errorf("decode record %d of what is done: %w", e.Sequence, err)
-	}
-	r.window.heardDone(e.Sequence)
+func (r *run) tookDone(rec record[*millracev1.Done]) error {
+	m := rec.value
+	r.window.heardDone(rec.sequence)
 	if m.Position.GetRun() != r.job.Run || m.Position.GetFeed() != r.job.Feed {
 		return nil // of a run that is over
 	}
-	if !r.window.sawDone(m.Position.Ordinal, m.Position.Epoch, e.Sequence) {
+	if !r.window.sawDone(m.Position.Ordinal, m.Position.Epoch, rec.sequence) {
 		return twoBatches(m.Position.Ordinal)
 	}
 	part := watermark.Part{Ordinal: m.Position.Ordinal, Number: 1, Last: true, Stats: statsOf(m.Counters)}
@@ -193,16 +245,12 @@ func twoBatches(ordinal uint64) error {
 	return &crash{lost: true, reason: fmt.Sprintf("batch %d was read in two epochs: the feed's log was lost", ordinal)}
 }
 
-func (r *run) tookEvent(ctx context.Context, e broker.Entry) error {
-	var m millracev1.Event
-	if err := proto.Unmarshal(e.Data, &m); err != nil {
-		return fmt.Errorf("decode event %d: %w", e.Sequence, err)
-	}
+func (r *run) tookEvent(ctx context.Context, m *millracev1.Event) error {
 	switch {
 	case m.Position.GetRun() != r.job.Run:
 		return nil
 	case m.Class != millracev1.Event_CLASS_INFO:
-		return crashed(&m)
+		return crashed(m)
 	case m.Error == stage.FeedOpened:
 		return r.sameSource(ctx)
 	}

@@ -74,8 +74,14 @@ type Manager struct {
 	control   *control.Client
 	publisher *broker.Publisher
 	sweeper   *sweeper
+	sharing   *sharing
 	options   Options
 	log       *slog.Logger
+
+	// What the stages say, read once for all runs.
+	routed *tap[*routing]
+	done   *tap[*millracev1.Done]
+	events *tap[*millracev1.Event]
 
 	mu    sync.Mutex
 	owned map[string]*owner
@@ -95,8 +101,13 @@ type owner struct {
 // New returns a manager; [Manager.Run] starts it.
 func New(b *broker.Broker, jobs *directory.Jobs, feeds *directory.Feeds, o Options) *Manager {
 	o = o.withDefaults()
+	n, s := b.Streams(), b.Subjects()
 	return &Manager{
-		broker: b, jobs: jobs, feeds: feeds, control: control.NewClient(b),
+		sharing: newSharing(b, feeds, jobs),
+		routed:  newTap(b, n.Routed, s.Routed(broker.Any), decodeRouting),
+		done:    newTap(b, n.Done, s.Done(broker.Any), decodeDone),
+		events:  newTap(b, n.Events, s.Events(broker.Any), decodeEvent),
+		broker:  b, jobs: jobs, feeds: feeds, control: control.NewClient(b),
 		publisher: broker.NewPublisher(b, broker.PublisherOptions{}),
 		sweeper:   newSweeper(b, jobs, feeds, o.Log.With("service", Name)),
 		options:   o, log: o.Log.With("service", Name), owned: map[string]*owner{},
@@ -111,6 +122,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m.group.Go(func() { m.sweeper.run(ctx) })
+	m.group.Go(func() { m.routed.run(ctx) })
+	m.group.Go(func() { m.done.run(ctx) })
+	m.group.Go(func() { m.events.run(ctx) })
 	return m.jobs.Watch(ctx, func(id string, job *millracev1.Job) {
 		switch {
 		case job == nil:

@@ -119,7 +119,7 @@ func (m *Manager) conclude(ctx context.Context, r *run, began time.Time, err err
 	case err == nil:
 		// What is left of the run goes first: whoever sees the job completed may
 		// stop the pipeline, and the run that is gone on with sees that it is at its end.
-		if err := r.removeFeed(ctx); err != nil {
+		if err := r.leaveFeed(ctx); err != nil {
 			return err
 		}
 		r.job.State, r.job.Reason, r.job.ErrorCount, r.job.Active = string(replication.Completed), "", 0, false
@@ -146,7 +146,7 @@ func (m *Manager) removed(ctx context.Context, r *run) error {
 	if !r.job.Active {
 		return nil
 	}
-	return errors.Join(m.jobs.Forget(last, r.job.Id), r.removeFeed(last))
+	return errors.Join(m.jobs.Forget(last, r.job.Id), r.leaveFeed(last))
 }
 
 // crashed sets what follows from a crash.

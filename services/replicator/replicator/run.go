@@ -29,17 +29,31 @@ type run struct {
 	session  checkpoint.Session
 	history  []checkpoint.Entry // of the sessions before this one
 	before   replication.Stats  // totals of those sessions
-	mark     *watermark.Watermark
-	window   *window
-	stall    stallWatch
+	// last is what was known of the job's last run when this one began.
+	last   *millracev1.Progress
+	mark   *watermark.Watermark
+	window *window
+	stall  stallWatch
+	logs   logs
+	// lag fires when the run may have been passed over.
+	lag *time.Timer
+	// behind is the newest ordinal that the feed had when the run joined it; 0 once what it
+	// lacks is asked for.
+	behind uint64
+	// pushed: the source filters the feed.
+	pushed bool
 	// what of the run is in a checkpoint
 	saved watermark.Position
 }
 
-// do runs the job to the end of its feed. It returns nil when the feed's end is
+// do runs the job to its end. It returns nil when the end of a one-shot job's feed is
 // reached, a *[crash] when the run cannot go on, and ctx's error when it was told to
 // stop; then the last checkpoint says how far it got.
 func (r *run) do(ctx context.Context) error {
+	defer r.logs.close()
+	if err := r.listen(ctx); err != nil {
+		return err
+	}
 	resumed, err := r.resume(ctx)
 	if err != nil {
 		return err
@@ -54,7 +68,14 @@ func (r *run) do(ctx context.Context) error {
 	}
 	r.saved = r.mark.Checkpoint()
 	r.log.InfoContext(ctx, "run begins", "since", string(r.progress.StartSeq), "resumed", resumed)
-	return r.follow(ctx)
+	for {
+		if err := r.follow(ctx); err != nil || !r.job.Continuous {
+			return err
+		}
+		if err := r.move(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // save stores the job as it is now.
@@ -88,13 +109,13 @@ func (r *run) end(ctx context.Context) error {
 	if err := r.save(ctx); err != nil {
 		return err
 	}
-	return r.removeFeed(ctx)
+	return r.leaveFeed(ctx)
 }
 
-// removeFeed ends the reading of the run's feed and removes what is left of the run
-// in the broker.
-func (r *run) removeFeed(ctx context.Context) error {
-	if err := r.m.feeds.Remove(ctx, r.job.Feed); err != nil {
+// leaveFeed ends the run's part in its feed, and removes what is left of the run in the
+// broker.
+func (r *run) leaveFeed(ctx context.Context) error {
+	if err := r.m.leave(ctx, r.job.Feed, r.job.Id, r.job.Run); err != nil {
 		return err
 	}
 	return r.clear(ctx)
@@ -105,8 +126,8 @@ func (r *run) removeFeed(ctx context.Context) error {
 func (r *run) clear(ctx context.Context) error {
 	b := r.m.broker
 	s, n := b.Subjects(), b.Streams()
-	job, feed := r.job.Id, r.job.Feed
-	errs := []error{clearFeed(ctx, b, feed)}
+	job := r.job.Id
+	var errs []error
 	for _, of := range []struct{ stream, subject string }{
 		{n.Selected, s.Selected(r.job.TargetSite, job)},
 		{n.Missing, s.Missing(r.job.SourceSite, job)},

@@ -47,9 +47,11 @@ func (r *run) checkStall(ctx context.Context) error {
 		if r.stall.idle++; r.stall.idle < idleLooks {
 			return nil
 		}
-		return r.replay(ctx, r.mark.Ordinal()+1, head)
+		_, err := r.replay(ctx, r.mark.Ordinal()+1, head)
+		return err
 	case holes[0].Reason == watermark.Lagging:
-		return r.replay(ctx, r.mark.Ordinal()+1, head)
+		_, err := r.replay(ctx, r.mark.Ordinal()+1, head)
+		return err
 	default:
 		return r.checkLost(ctx, holes[0].Ordinal)
 	}
@@ -152,20 +154,20 @@ func (r *run) queuesEmpty(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// replay asks the selector to route a part of the feed's log to this job again.
-// There is one request at a time in the queue; the queue's limit keeps more out.
-func (r *run) replay(ctx context.Context, first, last uint64) error {
+// replay asks the selector to route a part of the feed's log to this job again, and reports
+// whether it did. There is one request at a time in the queue; the queue's limit keeps more out.
+func (r *run) replay(ctx context.Context, first, last uint64) (asked bool, err error) {
 	b := r.m.broker
 	subject := b.Subjects().Replay(r.job.Id)
-	_, err := b.Last(ctx, b.Streams().Replay, subject)
+	_, err = b.Last(ctx, b.Streams().Replay, subject)
 	if err == nil {
-		return nil // the one before is not done yet
+		return false, nil // the one before is not done yet
 	}
 	if !errors.Is(err, broker.ErrGone) {
-		return fmt.Errorf("ask for a replay: %w", err)
+		return false, fmt.Errorf("ask for a replay: %w", err)
 	}
 	r.log.InfoContext(ctx, "batches are routed again from the feed's log", "first", first, "last", last)
-	return r.m.publish(ctx, subject, nuid.Next(), &millracev1.Replay{
+	return true, r.m.publish(ctx, subject, nuid.Next(), &millracev1.Replay{
 		Feed: r.job.Feed, Job: r.job.Id, Run: r.job.Run, First: first, Last: last,
 	})
 }

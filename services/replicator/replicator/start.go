@@ -10,12 +10,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"millrace/pkg/broker"
 	"millrace/pkg/checkpoint"
 	"millrace/pkg/control"
-	"millrace/pkg/couch"
 	"millrace/pkg/directory"
-	"millrace/pkg/replication"
 	"millrace/pkg/watermark"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -49,13 +46,16 @@ func (r *run) begin(ctx context.Context) error {
 	}
 	r.progress = p
 	r.restore(p)
+	if r.last, err = r.m.jobs.Progress(ctx, r.job.Id); err != nil {
+		return err
+	}
 	if err := r.firstCheckpoint(ctx); err != nil {
 		return err
 	}
 	if p.Total, err = r.pendingChanges(ctx, p.StartSeq); err != nil {
 		return err
 	}
-	return r.activate(ctx)
+	return r.enter(ctx, source.UpdateSeq)
 }
 
 func newSession() string {
@@ -174,54 +174,6 @@ func (r *run) pendingChanges(ctx context.Context, since []byte) (int64, error) {
 	return reply.Pending, nil
 }
 
-// activate makes the run the job's current one and its feed be read, in this
-// order: what the feed brings is for a run that is known. Whoever finds it done by
-// half does the rest.
-func (r *run) activate(ctx context.Context) error {
-	// Never a number that the job has had, not even when it was removed in between
-	// and made again: what the old run left in the broker would count for the new one. The
-	// bucket's revisions only go up.
-	r.job.Run = max(r.job.Run+1, r.revision)
-	r.job.Active = true
-	// Revisions begin anew when the broker loses its disk, and so do run numbers. The session's
-	// id does not: what a stage that outlived the loss has still to say of a run is
-	// about a feed that nobody knows (invariant 1).
-	r.job.Feed = broker.Token(fmt.Sprintf("%s.%d.%s", r.job.Id, r.job.Run, r.progress.SessionId))
-	r.job.State, r.job.Reason, r.job.RetryAt = string(replication.Running), "", 0
-	r.progress.Run, r.progress.Feed = r.job.Run, r.job.Feed
-	if err := r.m.jobs.SetProgress(ctx, r.job.Id, r.progress); err != nil {
-		return err
-	}
-	if err := r.save(ctx); err != nil {
-		return err
-	}
-	return r.openFeed(ctx)
-}
-
-// openFeed creates the run's feed, unless it is there.
-func (r *run) openFeed(ctx context.Context) error {
-	style := couch.StyleAllDocs
-	if r.job.WinningRevsOnly {
-		style = couch.StyleMainOnly
-	}
-	feed := &millracev1.Feed{
-		Id: r.job.Feed, Site: r.job.SourceSite, Source: r.job.Source, Live: r.job.Continuous,
-		Since: r.progress.StartSeq, Style: string(style), BatchRows: directory.Tuning(r.job).GetBatchRows(),
-		FilterDocIds: r.job.GetFilter().GetByDocIds(), DocIds: r.job.GetFilter().GetDocIds(),
-		Roster: []*millracev1.RosterEntry{{
-			Job: r.job.Id, Run: r.job.Run, TargetSite: r.job.TargetSite, Filter: r.job.Filter,
-		}},
-	}
-	joined, err := r.m.feeds.Write(ctx, feed, 0)
-	if errors.Is(err, directory.ErrChanged) { // a run that is gone on with
-		_, joined, err = r.m.feeds.Read(ctx, feed.Id)
-	}
-	if r.progress.Joined == 0 {
-		r.progress.Joined = joined
-	}
-	return err
-}
-
 // resume goes on with the run that the job's last owner left, and reports whether
 // there is one, between the databases that it began with. The pipeline has worked on
 // meanwhile: the logs say what is done.
@@ -254,7 +206,33 @@ func (r *run) resume(ctx context.Context) (bool, error) {
 	if r.mark.EndReached() {
 		return true, nil // the owner died while it concluded the run
 	}
-	return true, r.openFeed(ctx)
+	return r.rejoin(ctx)
+}
+
+// rejoin goes on in the feed of a run that is gone on with, and reports whether that is there.
+func (r *run) rejoin(ctx context.Context) (bool, error) {
+	feed, _, err := r.m.feeds.Newest(ctx, r.job.Feed)
+	if errors.Is(err, directory.ErrUnknown) {
+		return false, nil // the owner died before it made it
+	}
+	if err != nil {
+		return false, err
+	}
+	r.pushed = pushedDown(feed)
+	if err := r.listenTo(ctx, feed.Id); err != nil {
+		return false, err
+	}
+	joined, err := r.m.feeds.Enrol(ctx, feed.Id, r.rosterEntry())
+	if errors.Is(err, directory.ErrUnknown) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if r.progress.Joined == 0 {
+		r.progress.Joined = joined
+	}
+	return true, r.recall(ctx)
 }
 
 func info() *millracev1.DatabaseRequest {

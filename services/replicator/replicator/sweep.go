@@ -12,6 +12,7 @@ import (
 	"millrace/pkg/broker"
 	"millrace/pkg/directory"
 	"millrace/pkg/pause"
+	"millrace/pkg/replication"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -68,10 +69,19 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.sweepRouted(ctx, live), s.sweepProgress(ctx), s.sweepDone(ctx))
+	n, of := s.broker.Streams(), s.broker.Subjects()
+	for job := range s.jobs.All() {
+		live[broker.ReplayToken(job.Id)] = true // stands for a feed where bodies of replays are
+	}
+	return errors.Join(
+		s.sweepOf(ctx, live, n.Routed, of.Routed(broker.Any)),
+		s.sweepOf(ctx, live, n.Bodies, of.Bodies(broker.Any)),
+		s.sweepProgress(ctx), s.sweepDone(ctx),
+	)
 }
 
-// sweepFeeds ends the feeds that serve no run any more, and returns the others.
+// sweepFeeds takes runs that are over out of their feeds, ends the feeds that serve no run any
+// more, and returns the others.
 func (s *sweeper) sweepFeeds(ctx context.Context) (live map[string]bool, err error) {
 	feeds, err := s.feeds.List(ctx)
 	if err != nil {
@@ -79,19 +89,75 @@ func (s *sweeper) sweepFeeds(ctx context.Context) (live map[string]bool, err err
 	}
 	live = map[string]bool{}
 	for _, f := range feeds {
-		over, err := s.over(ctx, f.Value.Roster)
-		if err != nil {
+		if f, err = s.prune(ctx, f); err != nil {
 			return nil, err
 		}
-		if !over {
+		if f.Value == nil {
+			continue
+		}
+		if len(f.Value.Roster) > 0 {
 			live[f.ID] = true
 			continue
 		}
-		if err := s.end(ctx, f); err != nil {
+		kept, err := s.endUnless(ctx, f, feeds)
+		if err != nil {
 			return nil, err
 		}
+		live[f.ID] = kept
 	}
-	return live, nil
+	return live, s.sweepSlots(ctx)
+}
+
+// prune takes out of a feed's roster what is over, and returns the feed as it is then, without a value
+// if it is no more.
+func (s *sweeper) prune(ctx context.Context, f directory.Listed[millracev1.Feed]) (directory.Listed[millracev1.Feed], error) {
+	over := map[string]uint64{}
+	for _, entry := range f.Value.Roster {
+		is, err := s.over(ctx, entry)
+		if err != nil {
+			return f, err
+		}
+		if is {
+			over[entry.Job] = entry.Run
+		}
+	}
+	if len(over) == 0 {
+		return f, nil
+	}
+	left, revision, err := s.feeds.Leave(ctx, f.ID, func(e *millracev1.RosterEntry) bool {
+		run, is := over[e.Job]
+		return is && e.Run <= run
+	})
+	f.Value, f.Revision = left, revision
+	return f, err
+}
+
+// endUnused ends a feed that serves nobody, unless somebody is still to come.
+func (s *sweeper) endUnused(ctx context.Context, f directory.Listed[millracev1.Feed]) error {
+	feeds, err := s.feeds.List(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.endUnless(ctx, f, feeds)
+	return err
+}
+
+// endUnless ends a feed without a roster unless somebody is still to come: runs that make a pass before
+// they follow it, or jobs that were submitted together with those that had it.
+func (s *sweeper) endUnless(ctx context.Context, f directory.Listed[millracev1.Feed], all []directory.Listed[millracev1.Feed]) (kept bool, err error) {
+	for _, other := range all {
+		if other.Value != nil && other.Value.Then == f.ID {
+			return true, nil
+		}
+	}
+	if f.Value.Together != "" {
+		for job := range s.jobs.All() {
+			if job.Together == f.Value.Together && !job.Active && job.State == string(replication.Initializing) {
+				return true, nil
+			}
+		}
+	}
+	return false, s.end(ctx, f)
 }
 
 func (s *sweeper) end(ctx context.Context, f directory.Listed[millracev1.Feed]) error {
@@ -102,29 +168,46 @@ func (s *sweeper) end(ctx context.Context, f directory.Listed[millracev1.Feed]) 
 	if err != nil {
 		return err
 	}
-	s.log.InfoContext(ctx, "a feed that served no run any more was ended", "feed", f.ID)
+	s.log.DebugContext(ctx, "a feed that served no run any more was ended", "feed", f.ID)
+	s.want() // stages may have had something of it in hand
 	return clearFeed(ctx, s.broker, f.ID)
 }
 
-// over reports whether none of a feed's runs is under way, nor ever will be. A run
-// is written into its job before its feed is made, and no run number is used twice (ADR 003): so
-// a feed that was listed before its job was read, and found in another run, belongs to a run
-// that is over. A job of which only the leader knows yet is not taken for one that is
-// no more.
-func (s *sweeper) over(ctx context.Context, roster []*millracev1.RosterEntry) (bool, error) {
-	for _, entry := range roster {
-		if underWay(s.jobs.Known(entry.Job), entry.Run) {
-			return false, nil
+// sweepSlots removes slots whose feed is no more.
+func (s *sweeper) sweepSlots(ctx context.Context) error {
+	slots, err := s.feeds.Slots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, slot := range slots {
+		_, _, err := s.feeds.Newest(ctx, slot.Value.Feed)
+		if err == nil {
+			continue
 		}
-		job, err := s.jobs.Newest(ctx, entry.Job)
-		if err != nil && !errors.Is(err, directory.ErrUnknown) {
-			return false, err
+		if !errors.Is(err, directory.ErrUnknown) {
+			return err
 		}
-		if underWay(job, entry.Run) {
-			return false, nil
+		if err := s.feeds.RemoveSlotAt(ctx, slot.ID, slot.Revision); err != nil && !errors.Is(err, directory.ErrChanged) {
+			return err
 		}
 	}
-	return true, nil
+	return nil
+}
+
+// over reports whether a run of a feed's roster is not under way, nor ever will be. A run
+// is written into its job before its feed knows of it, and no run number is used twice (ADR 003): so
+// a feed that was listed before its job was read, and found in another run, lists a run
+// that is over. A job of which only the leader knows yet is not taken for one that is
+// no more.
+func (s *sweeper) over(ctx context.Context, entry *millracev1.RosterEntry) (bool, error) {
+	if underWay(s.jobs.Known(entry.Job), entry.Run) {
+		return false, nil
+	}
+	job, err := s.jobs.Newest(ctx, entry.Job)
+	if err != nil && !errors.Is(err, directory.ErrUnknown) {
+		return false, err
+	}
+	return !underWay(job, entry.Run), nil
 }
 
 // underWay reports whether the job, nil for none, is in that run.
@@ -200,10 +283,9 @@ func (s *sweeper) sweepDone(ctx context.Context) error {
 	return nil
 }
 
-// sweepRouted removes what the selector recorded of a feed when it had been ended already.
-func (s *sweeper) sweepRouted(ctx context.Context, live map[string]bool) error {
-	stream := s.broker.Streams().Routed
-	subjects, err := s.broker.SubjectsIn(ctx, stream, s.broker.Subjects().Routed(broker.Any))
+// sweepOf removes what stages wrote about a feed when it had been ended already.
+func (s *sweeper) sweepOf(ctx context.Context, live map[string]bool, stream, about string) error {
+	subjects, err := s.broker.SubjectsIn(ctx, stream, about)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
@@ -19,17 +20,26 @@ func newRun() *run {
 		job:      &millracev1.Job{Id: "j", Run: 3, Feed: "f"},
 		progress: &millracev1.Progress{Joined: 10},
 		mark:     watermark.New(watermark.Position{}), window: newWindow(0, 0),
-		log: slog.New(slog.DiscardHandler),
+		log: slog.New(slog.DiscardHandler), lag: time.NewTimer(time.Hour),
 	}
 }
 
-func entryOf(t *testing.T, sequence uint64, m proto.Message) broker.Entry {
+// routedEntry is the record as a run gets it.
+func routedEntry(t *testing.T, sequence uint64, m *millracev1.Routed) record[*routing] {
 	t.Helper()
 	data, err := proto.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return broker.Entry{Sequence: sequence, Data: data}
+	value, err := decodeRouting(broker.Entry{Sequence: sequence, Data: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record[*routing]{sequence, value}
+}
+
+func doneEntry(sequence uint64, m *millracev1.Done) record[*millracev1.Done] {
+	return record[*millracev1.Done]{sequence, m}
 }
 
 func routed(ordinal uint64, change func(*millracev1.Routed)) *millracev1.Routed {
@@ -67,11 +77,11 @@ func TestWatermarkFollowsWhatIsRoutedAndDone(t *testing.T) {
 		}), done: done(1), want: 1},
 	} {
 		r := newRun()
-		if err := r.tookRouted(entryOf(t, 1, c.routed)); err != nil {
+		if err := r.tookRouted(routedEntry(t, 1, c.routed)); err != nil {
 			t.Fatal(err)
 		}
 		if c.done != nil {
-			if err := r.tookDone(entryOf(t, 1, c.done)); err != nil {
+			if err := r.tookDone(doneEntry(1, c.done)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -86,15 +96,15 @@ func TestWatermarkFollowsWhatIsRoutedAndDone(t *testing.T) {
 
 func TestRecordsOfOthersMoveNothing(t *testing.T) {
 	r := newRun()
-	if err := r.tookRouted(entryOf(t, 1, routed(1, func(r *millracev1.Routed) { r.Only = named("k", 3)[0] }))); err != nil {
+	if err := r.tookRouted(routedEntry(t, 1, routed(1, func(r *millracev1.Routed) { r.Only = named("k", 3)[0] }))); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.tookRouted(entryOf(t, 2, routed(1, func(r *millracev1.Routed) { r.Named = named("j", 3) }))); err != nil {
+	if err := r.tookRouted(routedEntry(t, 2, routed(1, func(r *millracev1.Routed) { r.Named = named("j", 3) }))); err != nil {
 		t.Fatal(err)
 	}
 	old := done(1)
 	old.Position.Run = 2
-	if err := r.tookDone(entryOf(t, 1, old)); err != nil {
+	if err := r.tookDone(doneEntry(1, old)); err != nil {
 		t.Fatal(err)
 	}
 	if r.mark.Ordinal() != 0 {
@@ -105,10 +115,10 @@ func TestRecordsOfOthersMoveNothing(t *testing.T) {
 // What is done of batch 1 of one owner says nothing about batch 1 of another.
 func TestOrdinalThatWasUsedTwiceEndsTheRun(t *testing.T) {
 	r := newRun()
-	if err := r.tookDone(entryOf(t, 1, done(1))); err != nil {
+	if err := r.tookDone(doneEntry(1, done(1))); err != nil {
 		t.Fatal(err)
 	}
-	err := r.tookRouted(entryOf(t, 1, routed(1, func(r *millracev1.Routed) { r.Epoch, r.Named = 6, named("j", 3) })))
+	err := r.tookRouted(routedEntry(t, 1, routed(1, func(r *millracev1.Routed) { r.Epoch, r.Named = 6, named("j", 3) })))
 	var c *crash
 	if !errors.As(err, &c) || !c.lost {
 		t.Errorf("got %v", err)
@@ -126,7 +136,7 @@ func TestEventsOfTheRunEndIt(t *testing.T) {
 		"permanent":      {&millracev1.Event{Position: &millracev1.Position{Run: 3}, Class: millracev1.Event_CLASS_PERMANENT}, true},
 		"feed lost":      {&millracev1.Event{Position: &millracev1.Position{Run: 3}, Class: millracev1.Event_CLASS_FEED_LOST}, true},
 	} {
-		err := newRun().tookEvent(t.Context(), entryOf(t, 1, c.event))
+		err := newRun().tookEvent(t.Context(), c.event)
 		var ended *crash
 		if errors.As(err, &ended) != c.ends {
 			t.Errorf("%s: %v", name, err)

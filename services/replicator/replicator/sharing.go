@@ -1,0 +1,229 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"millrace/pkg/broker"
+	"millrace/pkg/directory"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// sharing is what runs that share feeds have to agree on: who finds a feed and who makes it, and
+// up to where all of them have read what is routed.
+type sharing struct {
+	broker *broker.Broker
+	feeds  *directory.Feeds
+	jobs   *directory.Jobs
+
+	mu    sync.Mutex
+	locks map[string]*keyLock
+	known map[string]*floors // by feed
+}
+
+// keyLock lets one run of this process at a time look for a feed. Two processes that look at once may
+// make two feeds: the source is then read twice, and nothing is lost.
+type keyLock struct {
+	held    chan struct{} // has room for the one who holds it
+	holders int           // and those who wait
+}
+
+func newSharing(b *broker.Broker, feeds *directory.Feeds, jobs *directory.Jobs) *sharing {
+	return &sharing{broker: b, feeds: feeds, jobs: jobs, locks: map[string]*keyLock{}, known: map[string]*floors{}}
+}
+
+// lock waits until nobody else looks for feeds of the source.
+func (s *sharing) lock(ctx context.Context, source string) (unlock func(), err error) {
+	s.mu.Lock()
+	l := s.locks[source]
+	if l == nil {
+		l = &keyLock{held: make(chan struct{}, 1)}
+		s.locks[source] = l
+	}
+	l.holders++
+	s.mu.Unlock()
+	leave := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if l.holders--; l.holders == 0 {
+			delete(s.locks, source)
+		}
+	}
+	select {
+	case l.held <- struct{}{}:
+		return func() { <-l.held; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}
+
+// current returns the feed that jobs with the key share at present, and the revision of its slot;
+// nil where there is none.
+func (s *sharing) current(ctx context.Context, key string) (*millracev1.Feed, uint64, error) {
+	id, slot, err := s.feeds.Current(ctx, key)
+	if err != nil || id == "" {
+		return nil, slot, err
+	}
+	feed, _, err := s.feeds.Newest(ctx, id)
+	if errors.Is(err, directory.ErrUnknown) {
+		return nil, slot, nil
+	}
+	return feed, slot, err
+}
+
+// head is the newest ordinal of the feed, as far as anybody can tell: what its log says, or, where
+// that was trimmed to its end, what is known of batches that were routed.
+func (s *sharing) head(ctx context.Context, feed *millracev1.Feed) (uint64, error) {
+	newest, err := s.batch(s.broker.Last(ctx, s.broker.Streams().Changes, s.broker.Subjects().Changes(feed.Id)))
+	if !errors.Is(err, broker.ErrGone) {
+		return newest.GetOrdinal(), err
+	}
+	head := uint64(0)
+	e, err := s.broker.Last(ctx, s.broker.Streams().Routed, s.broker.Subjects().Routed(feed.Id))
+	if err != nil && !errors.Is(err, broker.ErrGone) {
+		return 0, fmt.Errorf("find how far the feed is routed: %w", err)
+	}
+	if err == nil {
+		m, err := decodeRouting(e)
+		if err != nil {
+			return 0, err
+		}
+		head = m.Ordinal
+	}
+	for _, entry := range feed.Roster {
+		p, err := s.jobs.Progress(ctx, entry.Job)
+		if err != nil {
+			return 0, err
+		}
+		if p != nil && p.Feed == feed.Id {
+			head = max(head, p.Ordinal)
+		}
+	}
+	return head, nil
+}
+
+// complete reports whether the feed's log has everything above the ordinal.
+func (s *sharing) complete(ctx context.Context, feed *millracev1.Feed, ordinal uint64) (bool, error) {
+	oldest, err := s.batch(s.broker.First(ctx, s.broker.Streams().Changes, s.broker.Subjects().Changes(feed.Id)))
+	if errors.Is(err, broker.ErrGone) {
+		head, err := s.head(ctx, feed)
+		return head <= ordinal, err
+	}
+	return oldest.GetOrdinal() <= ordinal+1, err
+}
+
+// batch decodes an entry of a feed's log.
+func (s *sharing) batch(e broker.Entry, err error) (*millracev1.ChangesBatch, error) {
+	if err != nil {
+		return nil, fmt.Errorf("read the feed's log: %w", err)
+	}
+	b := &millracev1.ChangesBatch{}
+	if err := proto.Unmarshal(e.Data, b); err != nil {
+		return nil, fmt.Errorf("read the feed's log: %w", err)
+	}
+	return b, nil
+}
+
+// floors are the stream sequences of ROUTED below which the runs of a feed need nothing.
+type floors struct {
+	of     map[string]floor // runs of this process, by job
+	roster []*millracev1.RosterEntry
+	read   time.Time // when the roster was
+	purged uint64
+}
+
+type floor struct{ run, sequence uint64 }
+
+// rosterAge is how old a roster may be by which the log of what is routed is purged: another run that
+// has joined since keeps more of it at the next look.
+const rosterAge = 5 * time.Second
+
+// floor notes up to where a run needs nothing of what is routed, and returns up to where none of its feed
+// does: 0 where that is not known, or has been said before.
+//
+// A run that joins behind it has what it lacks routed again (ADR 026).
+func (s *sharing) floor(ctx context.Context, feed, job string, run, sequence uint64) (uint64, error) {
+	roster, err := s.note(ctx, feed, job, floor{run, sequence})
+	if err != nil {
+		return 0, err
+	}
+	least := sequence
+	for _, entry := range roster {
+		at, err := s.floorOf(ctx, feed, entry)
+		if err != nil {
+			return 0, err
+		}
+		least = min(least, at)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.known[feed]
+	if f == nil || least <= f.purged {
+		return 0, nil
+	}
+	f.purged = least
+	return least, nil
+}
+
+func (s *sharing) note(ctx context.Context, feed, job string, at floor) ([]*millracev1.RosterEntry, error) {
+	s.mu.Lock()
+	f := s.known[feed]
+	if f == nil {
+		f = &floors{of: map[string]floor{}}
+		s.known[feed] = f
+	}
+	f.of[job] = at
+	roster, fresh := f.roster, time.Since(f.read) < rosterAge
+	s.mu.Unlock()
+	if fresh {
+		return roster, nil
+	}
+	now, _, err := s.feeds.Newest(ctx, feed)
+	if errors.Is(err, directory.ErrUnknown) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.roster, f.read = now.Roster, time.Now()
+	return f.roster, nil
+}
+
+// floorOf is how far a run has read what is routed: as it said itself, or, if it is another
+// process's, as its checkpoint says.
+func (s *sharing) floorOf(ctx context.Context, feed string, entry *millracev1.RosterEntry) (uint64, error) {
+	s.mu.Lock()
+	at, here := s.known[feed].of[entry.Job]
+	s.mu.Unlock()
+	if here && at.run == entry.Run {
+		return at.sequence, nil
+	}
+	p, err := s.jobs.Progress(ctx, entry.Job)
+	if err != nil || p == nil || p.Run != entry.Run || p.Feed != feed {
+		return 0, err
+	}
+	return p.RoutedFloor, nil
+}
+
+// forget is told that a run has left its feed.
+func (s *sharing) forget(feed, job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.known[feed]
+	if f == nil {
+		return
+	}
+	delete(f.of, job)
+	f.read = time.Time{}
+	if len(f.of) == 0 {
+		delete(s.known, feed)
+	}
+}
