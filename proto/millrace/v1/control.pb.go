@@ -1588,8 +1588,10 @@ type Replay struct {
 	Job   string                 `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
 	Run   uint64                 `protobuf:"varint,3,opt,name=run,proto3" json:"run,omitempty"`
 	// First and last ordinal.
-	First         uint64 `protobuf:"varint,4,opt,name=first,proto3" json:"first,omitempty"`
-	Last          uint64 `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
+	First uint64 `protobuf:"varint,4,opt,name=first,proto3" json:"first,omitempty"`
+	Last  uint64 `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
+	// A revision of the feed's roster that has the run.
+	Roster        uint64 `protobuf:"varint,6,opt,name=roster,proto3" json:"roster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1655,6 +1657,13 @@ func (x *Replay) GetFirst() uint64 {
 func (x *Replay) GetLast() uint64 {
 	if x != nil {
 		return x.Last
+	}
+	return 0
+}
+
+func (x *Replay) GetRoster() uint64 {
+	if x != nil {
+		return x.Roster
 	}
 	return 0
 }
@@ -2237,13 +2246,14 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\apending\x18\t \x01(\x03R\apending\x12\x1b\n" +
 	"\tread_only\x18\n" +
 	" \x01(\bR\breadOnly\x12$\n" +
-	"\x0eretry_after_ms\x18\v \x01(\x03R\fretryAfterMs\"j\n" +
+	"\x0eretry_after_ms\x18\v \x01(\x03R\fretryAfterMs\"\x82\x01\n" +
 	"\x06Replay\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\tR\x04feed\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x10\n" +
 	"\x03run\x18\x03 \x01(\x04R\x03run\x12\x14\n" +
 	"\x05first\x18\x04 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x05 \x01(\x04R\x04last\"\xde\x02\n" +
+	"\x04last\x18\x05 \x01(\x04R\x04last\x12\x16\n" +
+	"\x06roster\x18\x06 \x01(\x04R\x06roster\"\xde\x02\n" +
 	"\x06Status\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x14\n" +

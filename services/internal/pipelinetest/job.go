@@ -3,6 +3,8 @@ package pipelinetest
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"millrace/pkg/replication"
@@ -94,5 +96,15 @@ func (p *Pipeline) Await(what string, is func() bool) {
 		case <-ctx.Done():
 			p.t.Fatalf("waited in vain: %s", what)
 		}
+	}
+}
+
+// AwaitLeaves waits until every target has the source's leaves.
+func (p *Pipeline) AwaitLeaves(source *databasetest.Database, targets ...*databasetest.Database) {
+	p.t.Helper()
+	for i, target := range targets {
+		p.Await(fmt.Sprintf("target %d has what the source has", i), func() bool {
+			return maps.EqualFunc(source.Leaves(p.t), target.Leaves(p.t), slices.Equal)
+		})
 	}
 }

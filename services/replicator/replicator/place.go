@@ -53,7 +53,7 @@ func (r *run) choose(ctx context.Context, updateSeq []byte) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.choosePass(ctx, live, head-min(head, overlap))
+	return r.choosePass(ctx, live, head)
 }
 
 // firstOfLive is the place of the first continuous job of a source. It reads the live feed from its
@@ -318,9 +318,9 @@ func (r *run) move(ctx context.Context) error {
 	if err == nil {
 		live, _, err = r.m.feeds.Newest(ctx, pass.Then)
 	}
-	there := false
+	there, after := false, uint64(0)
 	if err == nil {
-		there, err = r.m.sharing.complete(ctx, live, pass.ThenAfter)
+		there, after, err = r.m.sharing.reachesBack(ctx, live, pass.ThenAfter)
 	}
 	if errors.Is(err, directory.ErrUnknown) || err == nil && !there {
 		return &crash{lost: true, reason: "the live feed does not reach back to the pass that came before it"}
@@ -330,7 +330,7 @@ func (r *run) move(ctx context.Context) error {
 	}
 	before, run := r.job.Feed, r.job.Run
 	p := r.progress
-	p.Ordinal, p.Seq, p.End, p.Counters = pass.ThenAfter, r.saved.Seq, 0, countersOf(r.saved.Stats)
+	p.Ordinal, p.Seq, p.End, p.Counters = after, r.saved.Seq, 0, countersOf(r.saved.Stats)
 	if err := r.become(ctx, live); err != nil {
 		return err
 	}

@@ -110,12 +110,22 @@ func (s *sharing) head(ctx context.Context, feed *millracev1.Feed) (uint64, erro
 
 // complete reports whether the feed's log has everything above the ordinal.
 func (s *sharing) complete(ctx context.Context, feed *millracev1.Feed, ordinal uint64) (bool, error) {
+	there, _, err := s.reachesBack(ctx, feed, ordinal)
+	return there, err
+}
+
+// reachesBack is complete, and says up to where the log reaches below the ordinal, as far as overlaps
+// go.
+func (s *sharing) reachesBack(ctx context.Context, feed *millracev1.Feed, ordinal uint64) (there bool, after uint64, err error) {
 	oldest, err := s.batch(s.broker.First(ctx, s.broker.Streams().Changes, s.broker.Subjects().Changes(feed.Id)))
 	if errors.Is(err, broker.ErrGone) {
 		head, err := s.head(ctx, feed)
-		return head <= ordinal, err
+		return head <= ordinal, max(head, ordinal), err
 	}
-	return oldest.GetOrdinal() <= ordinal+1, err
+	if err != nil {
+		return false, 0, err
+	}
+	return oldest.Ordinal <= ordinal+1, max(oldest.Ordinal-1, ordinal-min(ordinal, overlap)), nil
 }
 
 // batch decodes an entry of a feed's log.

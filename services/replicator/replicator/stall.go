@@ -168,6 +168,6 @@ func (r *run) replay(ctx context.Context, first, last uint64) (asked bool, err e
 	}
 	r.log.InfoContext(ctx, "batches are routed again from the feed's log", "first", first, "last", last)
 	return true, r.m.publish(ctx, subject, nuid.Next(), &millracev1.Replay{
-		Feed: r.job.Feed, Job: r.job.Id, Run: r.job.Run, First: first, Last: last,
+		Feed: r.job.Feed, Job: r.job.Id, Run: r.job.Run, First: first, Last: last, Roster: r.progress.Joined,
 	})
 }

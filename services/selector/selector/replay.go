@@ -17,7 +17,7 @@ import (
 // batches how far it got.
 func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 	b := svc.stage.Broker()
-	feed, roster, err := svc.feeds.At(ctx, r.Feed, 0)
+	feed, roster, err := svc.feeds.At(ctx, r.Feed, r.Roster)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,17 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 	if err != nil {
 		return err
 	}
-	log, err := b.Follow(ctx, b.Streams().Changes, subject, 0, broker.LogOptions{})
+	from, err := svc.seek(ctx, subject, r.First, last)
+	if errors.Is(err, broker.ErrGone) {
+		return svc.lost(ctx, r, r.First)
+	}
+	if err != nil {
+		return fmt.Errorf("replay feed %s: %w", r.Feed, err)
+	}
+	log, err := b.Follow(ctx, b.Streams().Changes, subject, from, broker.LogOptions{})
+	if errors.Is(err, broker.ErrGap) {
+		return svc.lost(ctx, r, r.First)
+	}
 	if err != nil {
 		return fmt.Errorf("replay feed %s: %w", r.Feed, err)
 	}
@@ -66,6 +76,34 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 			return svc.lost(ctx, r, want)
 		}
 	}
+}
+
+// seek finds where in a feed's log the batch with the ordinal stands, or the first above it: ordinals go
+// up with the stream's sequences, in which the log is as sparse as other feeds are busy.
+func (svc *Service) seek(ctx context.Context, subject string, ordinal uint64, last broker.Entry) (uint64, error) {
+	b := svc.stage.Broker()
+	first, err := b.First(ctx, b.Streams().Changes, subject)
+	if err != nil {
+		return 0, err
+	}
+	low, high := first.Sequence, last.Sequence
+	for low < high {
+		middle := low + (high-low)/2
+		e, err := b.Next(ctx, b.Streams().Changes, subject, middle)
+		if err != nil {
+			return 0, err
+		}
+		var batch millracev1.ChangesBatch
+		if err := proto.Unmarshal(e.Data, &batch); err != nil {
+			return 0, err
+		}
+		if batch.Ordinal >= ordinal {
+			high = middle
+		} else {
+			low = e.Sequence + 1
+		}
+	}
+	return low, nil
 }
 
 // lost says that a batch that is to be replayed is not in the feed's log any more. Gaps are

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"millrace/pkg/broker"
 	"millrace/pkg/directory"
@@ -27,11 +30,12 @@ const waiting = 64
 type Service struct {
 	stage *stage.Stage
 	feeds *directory.Feeds
+	pace  *pace
 }
 
 // New registers the stage's handlers; the stage's Run starts them.
 func New(s *stage.Stage, feeds *directory.Feeds) (*Service, error) {
-	svc := &Service{stage: s, feeds: feeds}
+	svc := &Service{stage: s, feeds: feeds, pace: newPace(time.Now)}
 	b := s.Broker()
 	batches := stage.Input{
 		Stream: b.Streams().Changes, Filter: b.Subjects().Changes(broker.Any),
@@ -85,7 +89,7 @@ func selected(b *millracev1.ChangesBatch, entry *millracev1.RosterEntry, rows []
 	}
 }
 
-// deliver publishes the orders. A job whose subject is full is passed over and
+// deliver publishes the orders. A job whose subject stays full is passed over and
 // lags; it replays the batch from the feed's log when it has room. But the feed is never ahead of
 // its fastest job: while no job has room, deliver waits for one of them.
 func (svc *Service) deliver(ctx context.Context, orders []order) (named, skipped []*millracev1.RoutedJob, err error) {
@@ -95,26 +99,66 @@ func (svc *Service) deliver(ctx context.Context, orders []order) (named, skipped
 		}
 		return []*millracev1.RoutedJob{routedJob(orders[0].entry)}, nil, nil
 	}
+	var full []order
 	for _, o := range orders {
 		err := svc.try(ctx, o)
 		switch {
 		case err == nil:
 			named = append(named, routedJob(o.entry))
 		case errors.Is(err, broker.ErrSubjectFull):
-			skipped = append(skipped, routedJob(o.entry))
+			full = append(full, o)
 		default:
 			return nil, nil, err
 		}
 	}
-	if len(named) > 0 || len(orders) == 0 {
-		return named, skipped, nil
+	if len(named) == 0 && len(full) > 0 {
+		first, err := svc.first(ctx, full)
+		if err != nil {
+			return nil, nil, err
+		}
+		named = append(named, routedJob(full[first].entry))
+		full = append(full[:first:first], full[first+1:]...)
 	}
-	first, err := svc.first(ctx, orders)
+	took, err := svc.wait(ctx, full)
 	if err != nil {
 		return nil, nil, err
 	}
-	skipped = append(skipped[:first:first], skipped[first+1:]...)
-	return []*millracev1.RoutedJob{routedJob(orders[first].entry)}, skipped, nil
+	for i, o := range full {
+		if took[i] {
+			named = append(named, routedJob(o.entry))
+		} else {
+			skipped = append(skipped, routedJob(o.entry))
+		}
+	}
+	return named, skipped, nil
+}
+
+// wait waits a moment for jobs without room, but for those that were waited for in vain, and says which
+// have taken their orders.
+func (svc *Service) wait(ctx context.Context, orders []order) (took []bool, err error) {
+	took = make([]bool, len(orders))
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var group errgroup.Group
+	for i, o := range orders {
+		if !svc.pace.keeps(o.entry.Job) {
+			continue
+		}
+		group.Go(func() error {
+			err := svc.send(waiting, o)
+			switch {
+			case err == nil:
+				took[i] = true
+				svc.pace.prompt(o.entry.Job)
+			case ctx.Err() != nil || waiting.Err() == nil:
+				return err
+			default:
+				svc.pace.late(o.entry.Job)
+			}
+			return nil
+		})
+	}
+	return took, group.Wait()
 }
 
 // first waits until one of the jobs has taken its order, and returns its index.
