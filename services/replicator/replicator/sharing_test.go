@@ -308,7 +308,7 @@ func TestSourceFiltersForAJobThatIsAlone(t *testing.T) {
 	source.Fill(t, 0, 20)
 	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.Without(selector.Name, replicator.Name)})
 	p.Run(replicator.Name)
-	ids := `,"doc_ids":["doc-00003","doc-00007","nobody"]`
+	ids := `,"doc_ids":["doc-000003","doc-000007","nobody"]`
 	job := p.Submit(source, to[0], small+ids)
 	var feed *millracev1.Feed
 	p.Await("its feed is there", func() bool {
