@@ -330,7 +330,7 @@ func TestSourceFiltersForAJobThatIsAlone(t *testing.T) {
 		f, _, err := p.Feeds().Read(t.Context(), j.Feed)
 		return err == nil && f.Live && !f.FilterDocIds
 	})
-	source.Write(t, `{"_id":"nobody"}`, `{"_id":"somebody"}`)
+	source.Write(t, `{"_id":"nobody","_rev":"1-aa"}`, `{"_id":"somebody","_rev":"1-aa"}`)
 	p.Await("the third is there", func() bool { return len(to[1].Leaves(t)) == 3 })
 }
 
