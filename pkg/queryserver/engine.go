@@ -1,0 +1,292 @@
+package queryserver
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"modernc.org/libc"
+	lib "modernc.org/libquickjs"
+)
+
+//go:embed harness.js
+var harness string
+
+// Limits bound one call of a function. Zero values are the defaults.
+type Limits struct {
+	// Timeout ends a call. Default 5 s, CouchDB's os_process_timeout.
+	Timeout time.Duration
+	// Memory is what the engine may use, in bytes. Default 64 MiB, CouchDB's.
+	Memory int
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Timeout == 0 {
+		l.Timeout = 5 * time.Second
+	}
+	if l.Memory == 0 {
+		l.Memory = 64 << 20
+	}
+	return l
+}
+
+// errInterrupted says that a call was ended for the time that it took, or by interrupt.
+var errInterrupted = errors.New("interrupted")
+
+// engine is one instance of QuickJS with a design document. But for interrupt it is not
+// safe for concurrent use. After an error of call it may be in any state, and has to be closed.
+//
+// It stands on the C interface, because CouchDB runs every function and module in a
+// realm of its own (harness.js), and modernc.org/quickjs has one for each engine.
+type engine struct {
+	timeout time.Duration
+	tls     *libc.TLS
+	runtime uintptr // JSRuntime
+	realm   uintptr // JSContext of the harness
+	buffer  uintptr // for text on its way into the engine
+	size    int     // of buffer
+
+	mu    sync.Mutex // of clock, for interrupt; the goroutine that calls needs it to close only
+	clock uintptr    // clock, in C memory where the engine's callback finds it; 0 after close
+}
+
+// clock is when a call is to end. C memory is not moved, and the collector does not see it.
+type clock struct {
+	limit int64 // of ticks
+	stop  atomic.Bool
+	ended bool // a call because of this clock
+}
+
+var began = time.Now()
+
+// ticks are nanoseconds that no change of the system's clock moves.
+func ticks() int64 { return int64(time.Since(began)) }
+
+func clockAt(address uintptr) *clock { return (*clock)(unsafe.Add(nil, address)) }
+
+// interrupted is what the engine asks while it runs.
+func interrupted(_ *libc.TLS, _, address uintptr) int32 {
+	c := clockAt(address)
+	if !c.stop.Load() && ticks() < c.limit {
+		return 0
+	}
+	c.ended = true
+	return 1
+}
+
+// newRealm is a function of JavaScript that returns the globals of a new realm. What of
+// them is referred to keeps the realm.
+func newRealm(tls *libc.TLS, ctx uintptr, _ lib.TJSValue, _ int32, _ uintptr) lib.TJSValue {
+	realm := realmOf(tls, lib.XJS_GetRuntime(tls, ctx))
+	if realm == 0 {
+		return lib.XJS_ThrowOutOfMemory(tls, ctx)
+	}
+	defer lib.XJS_FreeContext(tls, realm)
+	return lib.XJS_GetGlobalObject(tls, realm)
+}
+
+// realmOf makes a realm with the globals that CouchDB's query server has, and no others:
+// Promise, Proxy and typed arrays, for example, are not there. It is 0 where there is no memory.
+func realmOf(tls *libc.TLS, runtime uintptr) uintptr {
+	realm := lib.XJS_NewContextRaw(tls, runtime)
+	if realm == 0 {
+		return 0
+	}
+	for _, add := range []func(*libc.TLS, uintptr) int32{
+		lib.XJS_AddIntrinsicBaseObjects, lib.XJS_AddIntrinsicEval, lib.XJS_AddIntrinsicJSON,
+		lib.XJS_AddIntrinsicRegExp, lib.XJS_AddIntrinsicMapSet, lib.XJS_AddIntrinsicDate,
+	} {
+		if add(tls, realm) != 0 {
+			lib.XJS_FreeContext(tls, realm)
+			return 0
+		}
+	}
+	return realm
+}
+
+// callback is a Go function, which has to be none of a closure, as C sees it.
+func callback(f any) uintptr {
+	type words [2]uintptr
+	return (*words)(unsafe.Pointer(&f))[1]
+}
+
+// newEngine loads a design document, which is JSON.
+func newEngine(ddoc []byte, limits Limits) (*engine, error) {
+	e := &engine{timeout: limits.Timeout, tls: libc.NewTLS()}
+	e.clock = libc.Xcalloc(e.tls, 1, libc.Tsize_t(unsafe.Sizeof(clock{})))
+	e.runtime = lib.XJS_NewRuntime(e.tls)
+	if err := e.prepare(ddoc, limits); err != nil {
+		e.close()
+		return nil, fmt.Errorf("prepare the engine: %w", err)
+	}
+	return e, nil
+}
+
+func (e *engine) prepare(ddoc []byte, limits Limits) error {
+	if e.clock == 0 || e.runtime == 0 {
+		return errNoMemory
+	}
+	lib.XJS_SetMemoryLimit(e.tls, e.runtime, libc.Tsize_t(limits.Memory))
+	lib.XJS_SetInterruptHandler(e.tls, e.runtime, callback(interrupted), e.clock)
+	if e.realm = realmOf(e.tls, e.runtime); e.realm == 0 {
+		return errNoMemory
+	}
+	e.arm()
+	global := lib.XJS_GetGlobalObject(e.tls, e.realm)
+	defer e.free(global)
+	name, err := e.text("newRealm")
+	if err != nil {
+		return err
+	}
+	fn := lib.XJS_NewCFunction2(e.tls, e.realm, callback(newRealm), name, 0, lib.EJS_CFUNC_generic, 0)
+	lib.XJS_SetPropertyStr(e.tls, e.realm, global, name, fn) // and frees fn
+	source, err := e.text(harness)
+	if err != nil {
+		return err
+	}
+	v := lib.XJS_Eval(e.tls, e.realm, source, libc.Tsize_t(len(harness)), source+uintptr(len(harness)), lib.MJS_EVAL_TYPE_GLOBAL)
+	e.free(v)
+	if err := e.exception(); err != nil {
+		return err
+	}
+	_, err = e.call("load", ddoc)
+	return err
+}
+
+var errNoMemory = errors.New("out of memory")
+
+// call calls a function of the harness with arguments that are JSON, and returns the text
+// that it answers with.
+func (e *engine) call(function string, args ...[]byte) (string, error) {
+	e.arm()
+	global := lib.XJS_GetGlobalObject(e.tls, e.realm)
+	defer e.free(global)
+	name, err := e.text(function)
+	if err != nil {
+		return "", err
+	}
+	fn := lib.XJS_GetPropertyStr(e.tls, e.realm, global, name)
+	defer e.free(fn)
+
+	const size = int(unsafe.Sizeof(lib.TJSValue{}))
+	argv := e.tls.Alloc(size * len(args))
+	defer e.tls.Free(size * len(args))
+	for i, arg := range args {
+		v, err := e.parse(arg)
+		if err != nil {
+			return "", err
+		}
+		defer e.free(v)
+		*(*lib.TJSValue)(unsafe.Add(nil, argv+uintptr(i*size))) = v
+	}
+	answer := lib.XJS_Call(e.tls, e.realm, fn, global, int32(len(args)), argv)
+	defer e.free(answer)
+	if err := e.exception(); err != nil {
+		return "", err
+	}
+	if clockAt(e.clock).ended { // a built-in function made an ordinary exception of it
+		return "", errInterrupted
+	}
+	return e.string(answer)
+}
+
+// parse makes JSON a value, with the engine's own JSON.parse.
+func (e *engine) parse(text []byte) (v lib.TJSValue, err error) {
+	address, err := e.text(unsafe.String(unsafe.SliceData(text), len(text)))
+	if err != nil {
+		return v, err
+	}
+	v = lib.XJS_ParseJSON(e.tls, e.realm, address, libc.Tsize_t(len(text)), address+uintptr(len(text)))
+	return v, e.exception()
+}
+
+// string is the text of a value. A lone surrogate is no UTF-8, and becomes U+FFFD.
+func (e *engine) string(v lib.TJSValue) (string, error) {
+	size := int(unsafe.Sizeof(libc.Tsize_t(0)))
+	length := e.tls.Alloc(size)
+	defer e.tls.Free(size)
+	p := lib.XJS_ToCStringLen2(e.tls, e.realm, length, v, 0)
+	if p == 0 {
+		err := e.exception()
+		if err == nil {
+			err = errNoMemory
+		}
+		return "", err
+	}
+	defer lib.XJS_FreeCString(e.tls, e.realm, p)
+	n := *(*libc.Tsize_t)(unsafe.Add(nil, length))
+	return strings.ToValidUTF8(string(unsafe.Slice((*byte)(unsafe.Add(nil, p)), n)), "\uFFFD"), nil
+}
+
+// exception is what was thrown and not caught, if anything was. What the engine throws by
+// itself has a text that no code of the design document makes.
+func (e *engine) exception() error {
+	if lib.XJS_HasException(e.tls, e.realm) == 0 {
+		return nil
+	}
+	thrown := lib.XJS_GetException(e.tls, e.realm)
+	defer e.free(thrown)
+	if clockAt(e.clock).ended {
+		return errInterrupted
+	}
+	text, err := e.string(thrown)
+	if err != nil {
+		return errNoMemory
+	}
+	return errors.New(text)
+}
+
+// text puts text into memory that the engine sees, with a zero byte behind it; until the next call.
+func (e *engine) text(s string) (uintptr, error) {
+	if need := len(s) + 1; need > e.size {
+		grown := libc.Xrealloc(e.tls, e.buffer, libc.Tsize_t(need))
+		if grown == 0 {
+			return 0, errNoMemory
+		}
+		e.buffer, e.size = grown, need
+	}
+	to := unsafe.Slice((*byte)(unsafe.Add(nil, e.buffer)), len(s)+1)
+	to[copy(to, s)] = 0
+	return e.buffer, nil
+}
+
+func (e *engine) free(v lib.TJSValue) { lib.XFreeValue(e.tls, e.realm, v) }
+
+// arm begins the time of a call.
+func (e *engine) arm() {
+	c := clockAt(e.clock)
+	c.limit, c.ended = ticks()+int64(e.timeout), false
+}
+
+// interrupt ends the call under way, and every later one. It may be called at any time.
+func (e *engine) interrupt() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.clock != 0 {
+		clockAt(e.clock).stop.Store(true)
+	}
+}
+
+// close frees the engine.
+func (e *engine) close() {
+	e.mu.Lock()
+	clock := e.clock
+	e.clock = 0
+	e.mu.Unlock()
+	if e.realm != 0 {
+		lib.XJS_FreeContext(e.tls, e.realm)
+	}
+	if e.runtime != 0 {
+		lib.XJS_FreeRuntime(e.tls, e.runtime)
+	}
+	libc.Xfree(e.tls, clock)
+	libc.Xfree(e.tls, e.buffer)
+	e.tls.Close()
+	runtime.KeepAlive(e)
+}
