@@ -5,8 +5,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"millrace/pkg/replication"
 	"millrace/pkg/ejson"
+	"millrace/pkg/replication"
 )
 
 // Entry is one session of a log's history. An entry that was read from a

@@ -13,8 +13,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"millrace/pkg/replication"
 	"millrace/pkg/ejson"
+	"millrace/pkg/replication"
 )
 
 // IDVersion is the version of the replication id that names the document.

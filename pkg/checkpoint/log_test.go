@@ -11,8 +11,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"pgregory.net/rapid"
 
-	"millrace/pkg/replication"
 	"millrace/pkg/ejson"
+	"millrace/pkg/replication"
 )
 
 const couchDB = `{"_id":"_local/b3e44b920ee2951cb2e123b63044427a","_rev":"0-8",` +

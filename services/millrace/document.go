@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"millrace/pkg/couch"
-	"millrace/pkg/replication"
 	"millrace/pkg/ejson"
+	"millrace/pkg/replication"
 )
 
 // documentFlags are CouchDB's options of a replication, under the names of the
