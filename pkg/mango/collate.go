@@ -22,6 +22,15 @@ func collateStrings(a, b string) int {
 	return c.CompareString(a, b)
 }
 
+// appendSortKey appends a key that is the same for strings that collateStrings finds
+// equal.
+func appendSortKey(dst []byte, s string) []byte {
+	c := collators.Get().(*collate.Collator)
+	defer collators.Put(c)
+	var buf collate.Buffer
+	return append(dst, c.KeyFromString(&buf, s)...)
+}
+
 // asciiOrder are the ASCII characters in the root collation, small letters before
 // the capital ones that differ from them only at the third level.
 const asciiOrder = "\t\n\v\f\r _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789" +

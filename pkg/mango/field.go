@@ -62,3 +62,12 @@ func (f *field) in(v value, n int) (value, found) {
 	}
 	return v, isThere
 }
+
+// Field is the name of a field as selectors write it, for looking it up in documents.
+type Field struct{ field }
+
+// Name is the field as selectors write it.
+func (f Field) Name() string { return f.name }
+
+// First is the name of the member of a document in which the field is.
+func (f Field) First() string { return f.path[0] }

@@ -16,6 +16,51 @@ type Generator struct{ r *rand.Rand }
 // New is a generator for a seed.
 func New(seed uint64) *Generator { return &Generator{rand.New(rand.NewPCG(seed, seed))} }
 
+// IntN is a random number below n, for choices of a test.
+func (g *Generator) IntN(n int) int { return g.r.IntN(n) }
+
+// Pinned is a selector that pins a field to values or prefixes, alone or beside other
+// conditions: what can be looked up instead of evaluated.
+func (g *Generator) Pinned() string {
+	pin := g.pin()
+	switch g.r.IntN(5) {
+	case 0:
+		return fmt.Sprintf(`{"$and":[%s,%s]}`, g.Selector(), pin)
+	case 1:
+		return fmt.Sprintf(`{"$or":[%s,%s]}`, pin, g.pin())
+	case 2:
+		return fmt.Sprintf(`{"$and":[{"$and":[%s]},{"$or":[%s,%s]}]}`, pin, g.pin(), g.pin())
+	default:
+		return pin
+	}
+}
+
+func (g *Generator) pin() string {
+	field := pick(g, fields)
+	if g.r.IntN(4) == 0 {
+		field = "_id"
+	}
+	argument := func() string { return g.argument(field) }
+	condition := argument()
+	switch g.r.IntN(8) {
+	case 0, 1:
+		condition = `{"$in":` + g.list(g.r.IntN(4), argument) + `}`
+	case 2:
+		condition = `{"$eq":` + condition + `}`
+	case 3:
+		condition = `{"$all":` + g.list(g.r.IntN(3), argument) + `}`
+	case 4:
+		condition = `{"$elemMatch":{"$eq":` + condition + `}}`
+	case 5:
+		condition = pick(g, []string{`{"$beginsWith":"user:"}`, `{"$beginsWith":"e"}`, `{"$beginsWith":"日"}`, `{"$beginsWith":"a"}`})
+	case 6:
+		if field == "_id" {
+			condition = pick(g, []string{`{"$gte":"joe:","$lt":"joe;"}`, `{"$gt":"user:","$lte":"user:\uffff"}`, `{"$gte":"a","$lt":"b"}`})
+		}
+	}
+	return "{" + quote(field) + ":" + condition + "}"
+}
+
 // scalars are JSON texts; neighbours in kind are likely to be compared.
 var scalars = []string{
 	`null`, `true`, `false`,
