@@ -33,6 +33,8 @@ var (
 	ErrNotFound = errors.New("db_not_found")
 	// ErrDenied says that the credential does not open the database.
 	ErrDenied = errors.New("unauthorized")
+	// ErrFilter says that the filter function of a replication cannot be read.
+	ErrFilter = errors.New("filter_fetch_error")
 )
 
 // catalogue maps the error words of replies to errors.
@@ -41,6 +43,7 @@ var catalogue = map[string]error{
 	ErrNotOwner.Error(): ErrNotOwner,
 	ErrNotFound.Error(): ErrNotFound,
 	ErrDenied.Error():   ErrDenied,
+	ErrFilter.Error():   ErrFilter,
 }
 
 // Error is a request that a database, or the service in front of it, refused.

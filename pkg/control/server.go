@@ -133,6 +133,8 @@ func (s *Server) do(ctx context.Context, db *couch.DB, req *millracev1.DatabaseR
 		return s.putCheckpoint(ctx, db, r.PutCheckpoint)
 	case *millracev1.DatabaseRequest_Pending:
 		return pending(ctx, db, r.Pending.Since)
+	case *millracev1.DatabaseRequest_GetFilter_:
+		return getFilter(ctx, db, r.GetFilter)
 	default:
 		return nil, fmt.Errorf("unknown request %T", req.Request)
 	}

@@ -114,7 +114,7 @@ func (f *Filters) Compile(fn Function) (*Filter, error) {
 		filters: f, ddoc: fn.DesignDoc, path: quoted, request: request, DesignDoc: ddoc.ID, Path: where,
 		key: keyOf(fn.Scope, fn.DesignDoc),
 	}
-	if err := hasMember(fn.DesignDoc, member); err != nil {
+	if _, err := memberAt(fn.DesignDoc, member); err != nil {
 		return nil, compiled.failed("", err)
 	}
 	if language := string(ddoc.Language); language != "" && language != `"javascript"` {
@@ -210,19 +210,31 @@ func idOf(doc []byte) string {
 	return d.ID
 }
 
-// hasMember walks into a design document. The error is CouchDB's.
-func hasMember(ddoc jsontext.Value, path []string) error {
-	at := ddoc
+// Source returns the source of a filter function, of which a replication id is made. The error
+// is CouchDB's: a *[FilterError] where the function is not there.
+func Source(ddoc []byte, name string) (string, error) {
+	value, err := memberAt(ddoc, []string{"filters", name})
+	if err == nil && value.Kind() != '"' {
+		err = &thrown{name: "badarg", reason: quote("no text")}
+	}
+	if err != nil {
+		return "", (&Filter{DesignDoc: idOf(ddoc), Path: "filters." + name}).failed("", err)
+	}
+	return text(value), nil
+}
+
+// memberAt walks into a design document. The error is CouchDB's.
+func memberAt(at jsontext.Value, path []string) (jsontext.Value, error) {
 	for _, name := range path {
 		var members map[string]jsontext.Value
 		if at.Kind() != '{' || json.Unmarshal(at, &members, lenient) != nil {
-			return &thrown{name: "not_found", reason: jsontext.Value(`"json_mismatch"`)}
+			return nil, &thrown{name: "not_found", reason: quote("json_mismatch")}
 		}
 		next, ok := members[name]
 		if !ok {
-			return &thrown{name: "not_found", reason: quote("missing json key: " + name)}
+			return nil, &thrown{name: "not_found", reason: quote("missing json key: " + name)}
 		}
 		at = next
 	}
-	return nil
+	return at, nil
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"millrace/pkg/queryserver"
 )
 
 // server is a real CouchDB, reached with the standard library only.
@@ -71,12 +73,27 @@ func TestRealCouchDBGivesTheSameID(t *testing.T) {
 	defer s.call("DELETE", "/"+db, nil)
 
 	code := map[string]string{
-		"spaces":    "  function(doc, req) { return true; }  ",
-		"lines":     "  function(doc, req) {\n  return true;\n}\n",
-		"line end":  " function(doc) { return true; } \n",
-		"non-ascii": "function(doc) { return doc.x == 'é€😀'; }",
+		"spaces":     "  function(doc, req) { return true; }  ",
+		"lines":      "  function(doc, req) {\n  return true;\n}\n",
+		"line end":   " function(doc) { return true; } \n",
+		"non-ascii":  "function(doc) { return doc.x == 'é€😀'; }",
+		"tabs":       "\t function(doc) { return true; } \t",
+		"crlf":       " function(doc) {\r\n return true; }\r\n ",
+		"crlf end":   " function(doc) { return true; } \r\n",
+		"line first": "\n  function(doc) { return true; }  ",
+		"two ends":   "  function(doc) { return true; }  \n\n",
+		"separator":  "  function(doc) { return '\u2028\u0085'; }  ",
+		"zero":       "  function(doc) { return '\x00\x7f'; }  ",
+		"empty":      "",
+		"blank":      "   ",
+		"with/slash": " (doc, req) => doc.owner === req.query.owner ",
+		"quotes":     `  function(doc) { return doc.a === "\\\"" || doc.b === '\u00e9' }`,
 	}
 	s.call("PUT", "/"+db+"/_design/f", map[string]any{"filters": code})
+	ddoc, err := json.Marshal(s.call("GET", "/"+db+"/_design/f", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	live, err := url.Parse(s.base)
 	if err != nil {
@@ -107,6 +124,17 @@ func TestRealCouchDBGivesTheSameID(t *testing.T) {
 		`"filter":"f/lines","query_params":{"x":{"y":[300]}},"source":"` + source + `"`,
 		`"filter":"f/line end","source":"` + source + `"`,
 		`"filter":"f/non-ascii","source":"` + source + `"`,
+		`"filter":"f/tabs","source":"` + source + `"`,
+		`"filter":"f/crlf","source":"` + source + `"`,
+		`"filter":"f/crlf end","source":"` + source + `"`,
+		`"filter":"f/line first","source":"` + source + `"`,
+		`"filter":"f/two ends","source":"` + source + `"`,
+		`"filter":"f/separator","source":"` + source + `"`,
+		`"filter":"f/zero","source":"` + source + `"`,
+		`"filter":"f/empty","source":"` + source + `"`,
+		`"filter":"f/blank","source":"` + source + `"`,
+		`"filter":"f/with/slash","query_params":{"owner":"é😀","n":1.50,"l":[],"t":true},"source":"` + source + `"`,
+		`"filter":"f/quotes","query_params":{},"winning_revs_only":true,"source":"` + source + `"`,
 	} {
 		t.Run(fields, func(t *testing.T) {
 			doc := `{` + fields
@@ -121,8 +149,13 @@ func TestRealCouchDBGivesTheSameID(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, name, _ := spec.FilterDesignDoc()
-			id, err := spec.Jobs()[0].ID(uuid, code[name])
+			read := ""
+			if _, name, ok := spec.FilterDesignDoc(); ok {
+				if read, err = queryserver.Source(ddoc, name); err != nil || read != code[name] {
+					t.Fatalf("the source of %s was read as %q: %v", name, read, err)
+				}
+			}
+			id, err := spec.Jobs()[0].ID(uuid, read)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1322,6 +1322,7 @@ type DatabaseRequest struct {
 	//	*DatabaseRequest_GetCheckpoint_
 	//	*DatabaseRequest_PutCheckpoint_
 	//	*DatabaseRequest_Pending
+	//	*DatabaseRequest_GetFilter_
 	Request       isDatabaseRequest_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1416,6 +1417,15 @@ func (x *DatabaseRequest) GetPending() *DatabaseRequest_PendingChanges {
 	return nil
 }
 
+func (x *DatabaseRequest) GetGetFilter() *DatabaseRequest_GetFilter {
+	if x != nil {
+		if x, ok := x.Request.(*DatabaseRequest_GetFilter_); ok {
+			return x.GetFilter
+		}
+	}
+	return nil
+}
+
 type isDatabaseRequest_Request interface {
 	isDatabaseRequest_Request()
 }
@@ -1440,6 +1450,10 @@ type DatabaseRequest_Pending struct {
 	Pending *DatabaseRequest_PendingChanges `protobuf:"bytes,6,opt,name=pending,proto3,oneof"`
 }
 
+type DatabaseRequest_GetFilter_ struct {
+	GetFilter *DatabaseRequest_GetFilter `protobuf:"bytes,7,opt,name=get_filter,json=getFilter,proto3,oneof"`
+}
+
 func (*DatabaseRequest_Info) isDatabaseRequest_Request() {}
 
 func (*DatabaseRequest_Create) isDatabaseRequest_Request() {}
@@ -1449,6 +1463,8 @@ func (*DatabaseRequest_GetCheckpoint_) isDatabaseRequest_Request() {}
 func (*DatabaseRequest_PutCheckpoint_) isDatabaseRequest_Request() {}
 
 func (*DatabaseRequest_Pending) isDatabaseRequest_Request() {}
+
+func (*DatabaseRequest_GetFilter_) isDatabaseRequest_Request() {}
 
 // DatabaseReply answers a DatabaseRequest.
 type DatabaseReply struct {
@@ -1469,7 +1485,10 @@ type DatabaseReply struct {
 	// Of PutCheckpoint: the database refuses writes; no error.
 	ReadOnly bool `protobuf:"varint,10,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	// Of an error: how long the server asks to wait, in milliseconds, or 0.
-	RetryAfterMs  int64 `protobuf:"varint,11,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	RetryAfterMs int64 `protobuf:"varint,11,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	// Of GetFilter: the function, and the revision of the design document that it was read from.
+	Code          string `protobuf:"bytes,12,opt,name=code,proto3" json:"code,omitempty"`
+	DesignDocRev  string `protobuf:"bytes,13,opt,name=design_doc_rev,json=designDocRev,proto3" json:"design_doc_rev,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1579,6 +1598,20 @@ func (x *DatabaseReply) GetRetryAfterMs() int64 {
 		return x.RetryAfterMs
 	}
 	return 0
+}
+
+func (x *DatabaseReply) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *DatabaseReply) GetDesignDocRev() string {
+	if x != nil {
+		return x.DesignDocRev
+	}
+	return ""
 }
 
 // Replay asks the selector to route part of a feed's log to one job again.
@@ -2070,6 +2103,60 @@ func (x *DatabaseRequest_PendingChanges) GetSince() []byte {
 	return nil
 }
 
+// GetFilter asks for the source of a filter function.
+type DatabaseRequest_GetFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Without "_design/".
+	DesignDoc     string `protobuf:"bytes,1,opt,name=design_doc,json=designDoc,proto3" json:"design_doc,omitempty"`
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DatabaseRequest_GetFilter) Reset() {
+	*x = DatabaseRequest_GetFilter{}
+	mi := &file_millrace_v1_control_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DatabaseRequest_GetFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DatabaseRequest_GetFilter) ProtoMessage() {}
+
+func (x *DatabaseRequest_GetFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_millrace_v1_control_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DatabaseRequest_GetFilter.ProtoReflect.Descriptor instead.
+func (*DatabaseRequest_GetFilter) Descriptor() ([]byte, []int) {
+	return file_millrace_v1_control_proto_rawDescGZIP(), []int{10, 5}
+}
+
+func (x *DatabaseRequest_GetFilter) GetDesignDoc() string {
+	if x != nil {
+		return x.DesignDoc
+	}
+	return ""
+}
+
+func (x *DatabaseRequest_GetFilter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_millrace_v1_control_proto protoreflect.FileDescriptor
 
 const file_millrace_v1_control_proto_rawDesc = "" +
@@ -2209,14 +2296,16 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"CLASS_INFO\x10\x01\x12\x13\n" +
 	"\x0fCLASS_TRANSIENT\x10\x02\x12\x13\n" +
 	"\x0fCLASS_PERMANENT\x10\x03\x12\x13\n" +
-	"\x0fCLASS_FEED_LOST\x10\x04\"\x90\x06\n" +
+	"\x0fCLASS_FEED_LOST\x10\x04\"\x99\a\n" +
 	"\x0fDatabaseRequest\x124\n" +
 	"\bendpoint\x18\x01 \x01(\v2\x18.millrace.v1.EndpointRefR\bendpoint\x12?\n" +
 	"\x04info\x18\x02 \x01(\v2).millrace.v1.DatabaseRequest.DatabaseInfoH\x00R\x04info\x12E\n" +
 	"\x06create\x18\x03 \x01(\v2+.millrace.v1.DatabaseRequest.CreateDatabaseH\x00R\x06create\x12S\n" +
 	"\x0eget_checkpoint\x18\x04 \x01(\v2*.millrace.v1.DatabaseRequest.GetCheckpointH\x00R\rgetCheckpoint\x12S\n" +
 	"\x0eput_checkpoint\x18\x05 \x01(\v2*.millrace.v1.DatabaseRequest.PutCheckpointH\x00R\rputCheckpoint\x12G\n" +
-	"\apending\x18\x06 \x01(\v2+.millrace.v1.DatabaseRequest.PendingChangesH\x00R\apending\x1a\x0e\n" +
+	"\apending\x18\x06 \x01(\v2+.millrace.v1.DatabaseRequest.PendingChangesH\x00R\apending\x12G\n" +
+	"\n" +
+	"get_filter\x18\a \x01(\v2&.millrace.v1.DatabaseRequest.GetFilterH\x00R\tgetFilter\x1a\x0e\n" +
 	"\fDatabaseInfo\x1a(\n" +
 	"\x0eCreateDatabase\x12\x16\n" +
 	"\x06params\x18\x01 \x01(\fR\x06params\x1a\x1f\n" +
@@ -2231,8 +2320,12 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x06 \x01(\tR\tsessionId\x1a&\n" +
 	"\x0ePendingChanges\x12\x14\n" +
-	"\x05since\x18\x01 \x01(\fR\x05sinceB\t\n" +
-	"\arequest\"\xce\x02\n" +
+	"\x05since\x18\x01 \x01(\fR\x05since\x1a>\n" +
+	"\tGetFilter\x12\x1d\n" +
+	"\n" +
+	"design_doc\x18\x01 \x01(\tR\tdesignDoc\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04nameB\t\n" +
+	"\arequest\"\x88\x03\n" +
 	"\rDatabaseReply\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
@@ -2246,7 +2339,9 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\apending\x18\t \x01(\x03R\apending\x12\x1b\n" +
 	"\tread_only\x18\n" +
 	" \x01(\bR\breadOnly\x12$\n" +
-	"\x0eretry_after_ms\x18\v \x01(\x03R\fretryAfterMs\"\x82\x01\n" +
+	"\x0eretry_after_ms\x18\v \x01(\x03R\fretryAfterMs\x12\x12\n" +
+	"\x04code\x18\f \x01(\tR\x04code\x12$\n" +
+	"\x0edesign_doc_rev\x18\r \x01(\tR\fdesignDocRev\"\x82\x01\n" +
 	"\x06Replay\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\tR\x04feed\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x10\n" +
@@ -2283,7 +2378,7 @@ func file_millrace_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_millrace_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_millrace_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_millrace_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_millrace_v1_control_proto_goTypes = []any{
 	(Event_Class)(0),                       // 0: millrace.v1.Event.Class
 	(*Feed)(nil),                           // 1: millrace.v1.Feed
@@ -2305,8 +2400,9 @@ var file_millrace_v1_control_proto_goTypes = []any{
 	(*DatabaseRequest_GetCheckpoint)(nil),  // 17: millrace.v1.DatabaseRequest.GetCheckpoint
 	(*DatabaseRequest_PutCheckpoint)(nil),  // 18: millrace.v1.DatabaseRequest.PutCheckpoint
 	(*DatabaseRequest_PendingChanges)(nil), // 19: millrace.v1.DatabaseRequest.PendingChanges
-	(*Counters)(nil),                       // 20: millrace.v1.Counters
-	(*Position)(nil),                       // 21: millrace.v1.Position
+	(*DatabaseRequest_GetFilter)(nil),      // 20: millrace.v1.DatabaseRequest.GetFilter
+	(*Counters)(nil),                       // 21: millrace.v1.Counters
+	(*Position)(nil),                       // 22: millrace.v1.Position
 }
 var file_millrace_v1_control_proto_depIdxs = []int32{
 	5,  // 0: millrace.v1.Feed.source:type_name -> millrace.v1.EndpointRef
@@ -2316,9 +2412,9 @@ var file_millrace_v1_control_proto_depIdxs = []int32{
 	5,  // 4: millrace.v1.Job.target:type_name -> millrace.v1.EndpointRef
 	4,  // 5: millrace.v1.Job.filter:type_name -> millrace.v1.JobFilter
 	8,  // 6: millrace.v1.Job.tuning:type_name -> millrace.v1.Tuning
-	20, // 7: millrace.v1.Job.totals:type_name -> millrace.v1.Counters
-	20, // 8: millrace.v1.Progress.counters:type_name -> millrace.v1.Counters
-	21, // 9: millrace.v1.Event.position:type_name -> millrace.v1.Position
+	21, // 7: millrace.v1.Job.totals:type_name -> millrace.v1.Counters
+	21, // 8: millrace.v1.Progress.counters:type_name -> millrace.v1.Counters
+	22, // 9: millrace.v1.Event.position:type_name -> millrace.v1.Position
 	0,  // 10: millrace.v1.Event.class:type_name -> millrace.v1.Event.Class
 	5,  // 11: millrace.v1.DatabaseRequest.endpoint:type_name -> millrace.v1.EndpointRef
 	15, // 12: millrace.v1.DatabaseRequest.info:type_name -> millrace.v1.DatabaseRequest.DatabaseInfo
@@ -2326,13 +2422,14 @@ var file_millrace_v1_control_proto_depIdxs = []int32{
 	17, // 14: millrace.v1.DatabaseRequest.get_checkpoint:type_name -> millrace.v1.DatabaseRequest.GetCheckpoint
 	18, // 15: millrace.v1.DatabaseRequest.put_checkpoint:type_name -> millrace.v1.DatabaseRequest.PutCheckpoint
 	19, // 16: millrace.v1.DatabaseRequest.pending:type_name -> millrace.v1.DatabaseRequest.PendingChanges
-	20, // 17: millrace.v1.Status.totals:type_name -> millrace.v1.Counters
-	20, // 18: millrace.v1.Status.session:type_name -> millrace.v1.Counters
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	20, // 17: millrace.v1.DatabaseRequest.get_filter:type_name -> millrace.v1.DatabaseRequest.GetFilter
+	21, // 18: millrace.v1.Status.totals:type_name -> millrace.v1.Counters
+	21, // 19: millrace.v1.Status.session:type_name -> millrace.v1.Counters
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_millrace_v1_control_proto_init() }
@@ -2347,6 +2444,7 @@ func file_millrace_v1_control_proto_init() {
 		(*DatabaseRequest_GetCheckpoint_)(nil),
 		(*DatabaseRequest_PutCheckpoint_)(nil),
 		(*DatabaseRequest_Pending)(nil),
+		(*DatabaseRequest_GetFilter_)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2354,7 +2452,7 @@ func file_millrace_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_millrace_v1_control_proto_rawDesc), len(file_millrace_v1_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -122,7 +122,7 @@ func Start(t *testing.T, o Options) *Pipeline {
 	if p.feeds, err = directory.OpenFeeds(t.Context(), p.env.Broker); err != nil {
 		t.Fatal(err)
 	}
-	p.registry = replicator.NewRegistry(p.jobs, p.env.Endpoints, "0123456789abcdef0123456789abcdef")
+	p.registry = replicator.NewRegistry(p.jobs, p.env.Endpoints, control.NewClient(p.env.Broker), "0123456789abcdef0123456789abcdef")
 	for _, name := range o.Services {
 		p.Run(name)
 	}

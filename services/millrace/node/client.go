@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/control"
 	"millrace/pkg/directory"
 	"millrace/pkg/service"
 	"millrace/services/replicator/replicator"
@@ -39,7 +40,7 @@ func connect(ctx context.Context, o Options, embedded *broker.Embedded) (*Client
 	if c.jobs, err = directory.OpenJobs(ctx, env.Broker); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	c.registry = replicator.NewRegistry(c.jobs, env.Endpoints, uuid)
+	c.registry = replicator.NewRegistry(c.jobs, env.Endpoints, control.NewClient(env.Broker), uuid)
 	return c, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/control"
 	"millrace/pkg/directory"
 	"millrace/pkg/endpoint"
 	"millrace/pkg/replication"
@@ -27,13 +28,15 @@ type Registry struct {
 	jobs *directory.Jobs
 	// endpoints gives the store of a site.
 	endpoints func(site string) *endpoint.Store
-	uuid      string
+	// control reads filter functions, which are part of replication ids.
+	control *control.Client
+	uuid    string
 }
 
 // NewRegistry returns a registry. The uuid is the server's: part of every
 // replication id, so that it has to stay the same for checkpoints to be found.
-func NewRegistry(jobs *directory.Jobs, endpoints func(site string) *endpoint.Store, uuid string) *Registry {
-	return &Registry{jobs: jobs, endpoints: endpoints, uuid: uuid}
+func NewRegistry(jobs *directory.Jobs, endpoints func(site string) *endpoint.Store, control *control.Client, uuid string) *Registry {
+	return &Registry{jobs: jobs, endpoints: endpoints, control: control, uuid: uuid}
 }
 
 // UnsupportedError says that a replication asks for something that is not there.
@@ -47,13 +50,22 @@ func (e *UnsupportedError) Error() string {
 // its end, or paused, begins anew, with a later start_time; one that is not is left as it is, and
 // Submit returns it. Errors about the replication are *[replication.FieldError] and *[UnsupportedError].
 func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev1.Job, error) {
-	job, err := r.describe(spec)
+	if err := supported(spec); err != nil {
+		return nil, err
+	}
+	source, err := r.store(ctx, siteOf(spec.Source), spec.Source, spec.Spec)
 	if err != nil {
 		return nil, err
 	}
-	if job.Source, err = r.store(ctx, job.SourceSite, spec.Source, spec.Spec); err != nil {
+	code, err := r.filterCode(ctx, spec, source)
+	if err != nil {
 		return nil, err
 	}
+	job, err := r.describe(spec, code)
+	if err != nil {
+		return nil, err
+	}
+	job.Source = source
 	if job.Target, err = r.store(ctx, job.TargetSite, spec.Target, spec.Spec); err != nil {
 		return nil, err
 	}
@@ -93,15 +105,16 @@ func settled(j *millracev1.Job) *millracev1.Job {
 // running: what else stands in a data directory that is for this replication was interrupted, and
 // a continuous one would keep the lease that a one-shot one of the same databases waits for.
 func (r *Registry) SetAside(ctx context.Context, but replication.Job) error {
-	id, err := but.ID(r.uuid, "")
-	if err != nil {
-		return err
-	}
 	jobs, err := r.jobs.List(ctx)
 	if err != nil {
 		return err
 	}
 	for _, j := range jobs {
+		// The function may be another by now, but then so is the replication.
+		id, err := but.ID(r.uuid, j.Value.Filter.GetCode())
+		if err != nil {
+			return err
+		}
 		if j.ID == broker.Token(id.String()) || idle(j.Value) {
 			continue
 		}
@@ -116,16 +129,22 @@ func (r *Registry) SetAside(ctx context.Context, but replication.Job) error {
 // Cancel removes the job; its run writes a last checkpoint and ends.
 func (r *Registry) Cancel(ctx context.Context, id string) error { return r.jobs.Remove(ctx, id) }
 
-func (r *Registry) describe(spec replication.Job) (*millracev1.Job, error) {
+// supported says what the stages do not do yet.
+func supported(spec replication.Job) error {
 	switch {
 	case spec.Filter != "":
-		return nil, &UnsupportedError{"filter"}
+		return &UnsupportedError{"filter"}
 	case spec.Selector != nil:
-		return nil, &UnsupportedError{"selector"}
+		return &UnsupportedError{"selector"}
 	case spec.SkipDeletes:
-		return nil, &UnsupportedError{"skip_deletes"}
+		return &UnsupportedError{"skip_deletes"}
 	}
-	id, err := spec.ID(r.uuid, "")
+	return nil
+}
+
+// describe makes a job of the replication, with the source of its filter function.
+func (r *Registry) describe(spec replication.Job, code string) (*millracev1.Job, error) {
+	id, err := spec.ID(r.uuid, code)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +162,7 @@ func (r *Registry) describe(spec replication.Job) (*millracev1.Job, error) {
 		Id: broker.Token(id.String()), ReplicationId: id.String(),
 		SourceUrl: spec.Source.URL, TargetUrl: spec.Target.URL,
 		SourceSite: siteOf(spec.Source), TargetSite: siteOf(spec.Target),
-		Continuous: spec.Continuous, Filter: filterOf(spec), WinningRevsOnly: spec.WinningRevsOnly,
+		Continuous: spec.Continuous, Filter: filterOf(spec, code), WinningRevsOnly: spec.WinningRevsOnly,
 		SinceSeq: spec.SinceSeq, CreateTarget: spec.CreateTarget, CreateTargetParams: params,
 		Tuning: tuning,
 		State:  string(state), StartTime: now, LastUpdated: now,
@@ -160,13 +179,6 @@ func unverified(spec replication.Job) (notes []string) {
 	}
 	slices.Sort(notes)
 	return notes
-}
-
-func filterOf(spec replication.Job) *millracev1.JobFilter {
-	if spec.DocIDs == nil {
-		return nil
-	}
-	return &millracev1.JobFilter{ByDocIds: true, DocIds: spec.DocIDs}
 }
 
 func siteOf(e replication.Endpoint) string {

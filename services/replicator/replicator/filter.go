@@ -1,0 +1,50 @@
+package replicator
+
+import (
+	"context"
+	"time"
+
+	"millrace/pkg/control"
+	"millrace/pkg/replication"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// fetchPatience is how long a filter function is asked for, at a source that does not
+// answer or a site where no service runs.
+const fetchPatience = 2 * time.Minute
+
+// filterCode reads the replication's filter function from its source; "" where it has none of its
+// own. Errors of the source are [control.ErrFilter].
+func (r *Registry) filterCode(ctx context.Context, spec replication.Job, source *millracev1.EndpointRef) (string, error) {
+	designDoc, name, ok := spec.FilterDesignDoc()
+	if !ok {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchPatience)
+	defer cancel()
+	reply, err := r.control.Do(ctx, control.Source, siteOf(spec.Source), &millracev1.DatabaseRequest{
+		Endpoint: source,
+		Request: &millracev1.DatabaseRequest_GetFilter_{
+			GetFilter: &millracev1.DatabaseRequest_GetFilter{DesignDoc: designDoc, Name: name},
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	return reply.Code, nil
+}
+
+// filterOf is what the stages need of the replication's filter; code is that of its function.
+func filterOf(spec replication.Job, code string) *millracev1.JobFilter {
+	f := &millracev1.JobFilter{
+		ByDocIds: spec.DocIDs != nil, DocIds: spec.DocIDs, Selector: spec.Selector,
+		Function: spec.Filter, Code: code, SkipDeletes: spec.SkipDeletes,
+	}
+	if spec.Filter != "" {
+		f.QueryParams = spec.QueryParams
+	}
+	if !f.ByDocIds && f.Selector == nil && f.Function == "" && !f.SkipDeletes {
+		return nil
+	}
+	return f
+}
