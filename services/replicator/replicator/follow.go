@@ -17,8 +17,6 @@ import (
 const (
 	// stopPatience is how long a run that is stopped may take for its last checkpoint.
 	stopPatience = 10 * time.Second
-	// statusInterval is how often a run says how it goes.
-	statusInterval = 250 * time.Millisecond
 	// lagDelay is how long a run that was passed over waits before it asks for what it lacks: what
 	// was routed at about the same time is asked for at once.
 	lagDelay = 50 * time.Millisecond
@@ -76,8 +74,8 @@ func (r *run) follow(ctx context.Context) error {
 	interval := time.Duration(directory.Tuning(r.job).GetCheckpointIntervalMs()) * time.Millisecond
 	checkpoint := time.NewTicker(interval)
 	defer checkpoint.Stop()
-	status := time.NewTicker(statusInterval)
-	defer status.Stop()
+	r.status = newStatusTimer()
+	defer r.status.timer.Stop()
 	stall := time.NewTicker(r.m.options.StallInterval)
 	defer stall.Stop()
 	r.lag = time.NewTimer(lagDelay)
@@ -89,16 +87,19 @@ func (r *run) follow(ctx context.Context) error {
 			return r.stop(ctx)
 		case <-r.logs.routed.came:
 			err = r.takeRouted()
+			r.status.changed()
 		case <-r.logs.done.came:
 			err = r.takeDone()
+			r.status.changed()
 		case <-r.logs.events.came:
 			err = r.takeEvents(ctx)
 		case <-checkpoint.C:
 			err = r.checkpoint(ctx)
 			// From its end: databases that are slow to take it leave time for the logs.
 			checkpoint.Reset(interval)
-		case <-status.C:
+		case <-r.status.timer.C:
 			r.publishStatus(ctx)
+			r.status.published()
 		case <-r.lag.C:
 			err = r.catchUp(ctx)
 		case <-stall.C:

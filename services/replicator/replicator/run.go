@@ -34,6 +34,7 @@ type run struct {
 	mark   *watermark.Watermark
 	window *window
 	stall  stallWatch
+	status *statusTimer
 	logs   logs
 	// lag fires when the run may have been passed over.
 	lag *time.Timer

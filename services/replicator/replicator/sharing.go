@@ -24,6 +24,15 @@ type sharing struct {
 	mu    sync.Mutex
 	locks map[string]*keyLock
 	known map[string]*floors // by feed
+	looks map[string]feedLook
+}
+
+// feedLook is what was found when somebody looked after a feed.
+type feedLook struct {
+	at   time.Time
+	head uint64 // of its log, or 0
+	// there: the feed is; trimmed: its log is not.
+	there, trimmed bool
 }
 
 // keyLock lets one run of this process at a time look for a feed. Two processes that look at once may
@@ -34,7 +43,7 @@ type keyLock struct {
 }
 
 func newSharing(b *broker.Broker, feeds *directory.Feeds, jobs *directory.Jobs) *sharing {
-	return &sharing{broker: b, feeds: feeds, jobs: jobs, locks: map[string]*keyLock{}, known: map[string]*floors{}}
+	return &sharing{broker: b, feeds: feeds, jobs: jobs, locks: map[string]*keyLock{}, known: map[string]*floors{}, looks: map[string]feedLook{}}
 }
 
 // lock waits until nobody else looks for feeds of the source.
@@ -106,6 +115,32 @@ func (s *sharing) head(ctx context.Context, feed *millracev1.Feed) (uint64, erro
 		}
 	}
 	return head, nil
+}
+
+// look looks after a feed that does not move, for all of its runs: what was found is believed for
+// maxAge.
+func (s *sharing) look(ctx context.Context, feed string, maxAge time.Duration) (feedLook, error) {
+	s.mu.Lock()
+	known, ok := s.looks[feed]
+	s.mu.Unlock()
+	if ok && time.Since(known.at) < maxAge {
+		return known, nil
+	}
+	l := feedLook{at: time.Now()}
+	b, err := s.batch(s.broker.Last(ctx, s.broker.Streams().Changes, s.broker.Subjects().Changes(feed)))
+	if err != nil && !errors.Is(err, broker.ErrGone) {
+		return l, err
+	}
+	l.head, l.trimmed = b.GetOrdinal(), err != nil
+	_, _, err = s.feeds.Read(ctx, feed)
+	if err != nil && !errors.Is(err, directory.ErrUnknown) {
+		return l, err
+	}
+	l.there = err == nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks[feed] = l
+	return l, nil
 }
 
 // complete reports whether the feed's log has everything above the ordinal.
@@ -227,6 +262,7 @@ func (s *sharing) floorOf(ctx context.Context, feed string, entry *millracev1.Ro
 func (s *sharing) forget(feed, job string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.looks, feed)
 	f := s.known[feed]
 	if f == nil {
 		return

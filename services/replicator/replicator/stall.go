@@ -6,10 +6,8 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nuid"
-	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
-	"millrace/pkg/directory"
 	"millrace/pkg/watermark"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -34,12 +32,20 @@ func (r *run) checkStall(ctx context.Context) error {
 		r.stall = stallWatch{ordinal: r.mark.Ordinal()}
 		return nil
 	}
-	head, err := r.feedHead(ctx)
+	feed, err := r.m.sharing.look(ctx, r.job.Feed, r.m.options.StallInterval/2)
 	if err != nil {
 		return err
 	}
-	if head <= r.mark.Ordinal() {
-		return r.checkFeed(ctx)
+	// The log's end may be gone (limits, a wiped disk); then only what has been heard of counts.
+	head := max(feed.head, r.mark.Head())
+	switch {
+	case feed.trimmed && r.mark.Head() > r.mark.Ordinal():
+		return &crash{lost: true, reason: "no progress: the feed's log is gone"}
+	case head <= r.mark.Ordinal() && !feed.there:
+		// There would be no end to wait for, and nothing else that is lost to notice it by.
+		return &crash{lost: true, reason: "no progress: the feed is no more"}
+	case head <= r.mark.Ordinal():
+		return nil
 	}
 	switch holes := r.mark.Holes(1); {
 	case len(holes) == 0 || holes[0].Reason == watermark.Unrouted:
@@ -57,16 +63,6 @@ func (r *run) checkStall(ctx context.Context) error {
 	}
 }
 
-// checkFeed ends the run when nobody reads its feed any more. There would be no end to wait
-// for, and nothing else that is lost to notice it by.
-func (r *run) checkFeed(ctx context.Context) error {
-	_, _, err := r.m.feeds.Read(ctx, r.job.Feed)
-	if errors.Is(err, directory.ErrUnknown) {
-		return &crash{lost: true, reason: "no progress: the feed is no more"}
-	}
-	return err
-}
-
 // checkLost ends the run when a batch that is routed and not done is nowhere any more.
 func (r *run) checkLost(ctx context.Context, ordinal uint64) error {
 	quiet, err := r.quiet(ctx)
@@ -82,27 +78,6 @@ func (r *run) checkLost(ctx context.Context, ordinal uint64) error {
 	}
 	return &crash{lost: true, reason: fmt.Sprintf(
 		"no progress: batch %d was routed, is not done and is in no queue; a message was lost", ordinal)}
-}
-
-// feedHead is the newest ordinal in the feed's log, or 0. The log's end may be gone
-// (limits, a wiped disk); then only what has been heard of counts.
-func (r *run) feedHead(ctx context.Context) (uint64, error) {
-	b := r.m.broker
-	last, err := b.Last(ctx, b.Streams().Changes, b.Subjects().Changes(r.job.Feed))
-	if errors.Is(err, broker.ErrGone) {
-		if r.mark.Head() > r.mark.Ordinal() {
-			return 0, &crash{lost: true, reason: "no progress: the feed's log is gone"}
-		}
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("find the feed's head: %w", err)
-	}
-	var batch millracev1.ChangesBatch
-	if err := proto.Unmarshal(last.Data, &batch); err != nil {
-		return 0, fmt.Errorf("read the feed's head: %w", err)
-	}
-	return max(batch.Ordinal, r.mark.Head()), nil
 }
 
 // quiet reports whether nothing of the run is under way: no stage has a message of it, and
