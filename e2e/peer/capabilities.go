@@ -88,7 +88,7 @@ func capabilitiesOf(kind Kind) Capabilities {
 		}
 	case Millpond:
 		return Capabilities{
-			Multipart: true, SeqInterval: true, PossibleAncestors: true,
+			Multipart: true, SeqInterval: true, SelectorFilter: true, PossibleAncestors: true,
 			Validation: true, Purge: true, Security: true,
 			Numbers: AsWritten, KeyOrder: true, DuplicateKeys: true,
 			TextCompression: true, EncodedAttachments: true, Revpos: true, TombstoneAttachments: true,

@@ -145,8 +145,17 @@ func (q *changesQuery) hasSeq(left int) bool {
 	return q.seqInterval == 0 || left%q.seqInterval == 0
 }
 
-// appendRow appends one change as JSON.
-func (q *changesQuery) appendRow(dst []byte, doc *Doc, left int) ([]byte, error) {
+// leaves are those that the style shows.
+func (q *changesQuery) leaves(doc *Doc) []*Node {
+	if !q.allLeaves || doc.Tree.Len() == 1 {
+		return []*Node{doc.Tree.Winner()}
+	}
+	return doc.Tree.Leaves()
+}
+
+// appendRow appends one change as JSON, with the leaves that passed the filter.
+// Whether it is deleted, and its document, are about the winner all the same.
+func (q *changesQuery) appendRow(dst []byte, doc *Doc, leaves []*Node, left int) ([]byte, error) {
 	dst = append(dst, `{"seq":`...)
 	if q.hasSeq(left) {
 		dst = q.seqs.append(dst, doc.Seq)
@@ -156,9 +165,14 @@ func (q *changesQuery) appendRow(dst []byte, doc *Doc, left int) ([]byte, error)
 	dst = append(dst, `,"id":`...)
 	dst = appendString(dst, doc.ID)
 	dst = append(dst, `,"changes":[`...)
-	winner := doc.Tree.Winner()
-	dst = q.appendLeaves(dst, doc, winner)
+	for i, leaf := range leaves {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendChange(dst, leaf)
+	}
 	dst = append(dst, ']')
+	winner := doc.Tree.Winner()
 	if winner.Deleted() {
 		dst = append(dst, `,"deleted":true`...)
 	}
@@ -170,20 +184,6 @@ func (q *changesQuery) appendRow(dst []byte, doc *Doc, left int) ([]byte, error)
 		}
 	}
 	return append(dst, '}'), nil
-}
-
-// appendLeaves appends the revisions of a row: the winner's, or all leaves'.
-func (q *changesQuery) appendLeaves(dst []byte, doc *Doc, winner *Node) []byte {
-	if !q.allLeaves || doc.Tree.Len() == 1 {
-		return appendChange(dst, winner)
-	}
-	for i, leaf := range doc.Tree.Leaves() {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendChange(dst, leaf)
-	}
-	return dst
 }
 
 func appendChange(dst []byte, node *Node) []byte {

@@ -172,12 +172,6 @@ func TestChangesRefusesWhatItCannotDo(t *testing.T) {
 			{"GET", "/_changes?filter=foo/bar", "", 404, missing},
 			{"POST", "/_changes?filter=_doc_ids", `{}`, 400, bad("`doc_ids` filter parameter is not a list of doc ids.")},
 		})
-		if db.couch {
-			return // has selectors
-		}
-		if r := db.send("POST", "/_changes?filter=_selector", `{"selector":{}}`); r.status != 501 {
-			t.Errorf("selector: %d %s", r.status, r.body)
-		}
 	})
 }
 

@@ -105,10 +105,14 @@ func (f *feed) write(docs []*Doc) error {
 			return nil
 		}
 		f.seq = doc.Seq
-		if !f.query.filter.passes(doc) {
+		leaves, err := f.query.filter.of(doc, f.query.leaves(doc))
+		if err != nil {
+			return err
+		}
+		if len(leaves) == 0 {
 			continue
 		}
-		if err := f.writeRow(doc); err != nil {
+		if err := f.writeRow(doc, leaves); err != nil {
 			return err
 		}
 		f.out.flushIfFull()
@@ -116,14 +120,14 @@ func (f *feed) write(docs []*Doc) error {
 	return nil
 }
 
-func (f *feed) writeRow(doc *Doc) (err error) {
+func (f *feed) writeRow(doc *Doc, leaves []*Node) (err error) {
 	switch {
 	case f.events:
 		f.out.buf = append(f.out.buf, "data: "...)
 	case f.rowEnd == "" && f.rows > 0:
 		f.out.buf = append(f.out.buf, ",\n"...)
 	}
-	f.out.buf, err = f.query.appendRow(f.out.buf, doc, f.left)
+	f.out.buf, err = f.query.appendRow(f.out.buf, doc, leaves, f.left)
 	f.rows++
 	f.left--
 	f.out.buf = append(f.out.buf, f.rowEnd...)

@@ -7,13 +7,29 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// filter says whether a document's changes are shown; nil shows all.
-type filter func(doc *Doc) bool
+// filter returns those of a document's leaves that a feed shows, out of the ones that
+// its style shows: the winner, or all. nil shows all. It may keep leaves and change it.
+type filter func(doc *Doc, leaves []*Node) ([]*Node, error)
 
-func (f filter) passes(doc *Doc) bool { return f == nil || f(doc) }
+func (f filter) of(doc *Doc, leaves []*Node) ([]*Node, error) {
+	if f == nil {
+		return leaves, nil
+	}
+	return f(doc, leaves)
+}
+
+// byDocument is a filter that looks at the document only.
+func byDocument(passes func(doc *Doc) bool) filter {
+	return func(doc *Doc, leaves []*Node) ([]*Node, error) {
+		if !passes(doc) {
+			return nil, nil
+		}
+		return leaves, nil
+	}
+}
 
 // parseFilter reads the filter of a _changes request. Those that need a query
-// server or Mango are refused: Millpond has neither.
+// server are refused: Millpond has none.
 func (c *call) parseFilter() (filter, error) {
 	switch name := c.query.Get("filter"); {
 	case name == "":
@@ -21,8 +37,10 @@ func (c *call) parseFilter() (filter, error) {
 	case name == "_doc_ids":
 		return c.docIDsFilter()
 	case name == "_design":
-		return func(doc *Doc) bool { return strings.HasPrefix(doc.ID, "_design/") }, nil
-	case name == "_selector", name == "_view":
+		return byDocument(func(doc *Doc) bool { return strings.HasPrefix(doc.ID, designPrefix) }), nil
+	case name == "_selector":
+		return c.selectorFilter()
+	case name == "_view":
 		return nil, notImplemented("filter=" + name)
 	case strings.HasPrefix(name, "_"):
 		return nil, badRequest("unknown builtin filter name")
@@ -76,5 +94,5 @@ func (c *call) docIDsFilter() (filter, error) {
 		ids[id] = true
 		return nil
 	})
-	return func(doc *Doc) bool { return ids[doc.ID] }, err
+	return byDocument(func(doc *Doc) bool { return ids[doc.ID] }), err
 }

@@ -139,6 +139,27 @@ func (g *Generator) Document() string {
 	return "{" + strings.Join(members, ",") + "}"
 }
 
+// Revision is a revision number n of a database, to be written with new_edits false.
+// Every fifth is a conflict of the one before.
+func (g *Generator) Revision(n int) string {
+	number := n
+	if n%5 == 4 {
+		number--
+	}
+	members := []string{fmt.Sprintf(`"_id":%s,"_rev":"1-%032x"`, quote(IDs[number%len(IDs)]+strings.Repeat("x", number/len(IDs))), n)}
+	if body := g.Body(); body != "" {
+		members = append(members, body)
+	}
+	if g.r.IntN(6) == 0 {
+		members = append(members, `"_deleted":true`)
+	}
+	if g.r.IntN(6) == 0 {
+		kind := pick(g, []string{"text/plain", "image/png"}) // CouchDB compresses the first
+		members = append(members, `"_attachments":{"f":{"content_type":"`+kind+`","data":"YWJj"}}`)
+	}
+	return "{" + strings.Join(members, ",") + "}"
+}
+
 // Selector is a selector that CouchDB takes, with few exceptions.
 func (g *Generator) Selector() string { return g.selector(3) }
 
