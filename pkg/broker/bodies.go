@@ -45,6 +45,26 @@ func (b *Broker) GetEntry(ctx context.Context, stream string, sequence uint64) (
 	return e, nil
 }
 
+// Oldest is the sequence of the first message that a stream has, or would have if it is empty: what
+// stands below it is gone.
+func (b *Broker) Oldest(ctx context.Context, stream string) (sequence uint64, err error) {
+	err = b.insist(ctx, func(ctx context.Context) error {
+		s, err := b.stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		info, err := s.Info(ctx)
+		if err == nil {
+			sequence = info.State.FirstSeq
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look at %s: %w", stream, err)
+	}
+	return sequence, nil
+}
+
 // complete fetches the content of a large message.
 func (b *Broker) complete(ctx context.Context, e Entry) (Entry, error) {
 	data, err := b.checkOut(ctx, e.Header, e.Data)

@@ -58,6 +58,8 @@ type Broker struct {
 	closed   chan struct{} // closed when the connection is gone for good
 	// queueLimit is the PerSubject in force.
 	queueLimit atomic.Int64
+	// bodiesBytes and bodiesAge are the limits of BODIES in force.
+	bodiesBytes, bodiesAge atomic.Int64
 
 	mu     sync.Mutex
 	status Status

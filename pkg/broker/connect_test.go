@@ -105,3 +105,18 @@ func TestTokensAndSubjectsLaws(t *testing.T) {
 		}
 	})
 }
+
+func TestClientThatIsToldNoLimitOfBodiesLeavesThemAsTheyAre(t *testing.T) {
+	e := startEmbedded(t, broker.EmbeddedOptions{})
+	fresh := connect(t, broker.Options{Embedded: e}).Limits()
+	require.EqualValues(t, 1<<30, fresh.BodiesBytes)
+	require.Equal(t, time.Hour, fresh.BodiesAge)
+	connect(t, broker.Options{Embedded: e, Limits: broker.Limits{BodiesBytes: 1 << 20, BodiesAge: time.Minute}})
+	b := connect(t, broker.Options{Embedded: e})
+	require.EqualValues(t, 1<<20, b.Limits().BodiesBytes)
+	require.Equal(t, time.Minute, b.Limits().BodiesAge)
+	s, err := b.JetStream().Stream(testContext(t), b.Streams().Bodies)
+	require.NoError(t, err)
+	require.EqualValues(t, 1<<20, s.CachedInfo().Config.MaxBytes)
+	require.Equal(t, time.Minute, s.CachedInfo().Config.MaxAge)
+}

@@ -44,6 +44,10 @@ func (b *Broker) createStream(ctx context.Context, config jetstream.StreamConfig
 	if err == nil && config.Retention == jetstream.WorkQueuePolicy {
 		b.queueLimit.Store(config.MaxMsgsPerSubject)
 	}
+	if err == nil && config.Name == b.topology.streams.Bodies {
+		b.bodiesBytes.Store(config.MaxBytes)
+		b.bodiesAge.Store(int64(config.MaxAge))
+	}
 	return err
 }
 
@@ -63,6 +67,9 @@ func (b *Broker) createOrAdopt(ctx context.Context, config *jetstream.StreamConf
 	config.Replicas = b.adopted(there)
 	if b.topology.limits.PerSubject == 0 && config.Retention == jetstream.WorkQueuePolicy {
 		config.MaxMsgsPerSubject = there.MaxMsgsPerSubject
+	}
+	if config.Name == b.topology.streams.Bodies {
+		b.topology.adoptBodies(config, there)
 	}
 	if _, err = b.js.CreateStream(ctx, *config); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		_, err = b.js.UpdateStream(ctx, *config)

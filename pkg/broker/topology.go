@@ -23,7 +23,8 @@ type Limits struct {
 	ChangesBytes int64
 	ChangesAge   time.Duration
 	// BodiesBytes and BodiesAge bound the document bodies; what is older is
-	// fetched again when somebody still wants it. Defaults 1 GiB and 1 hour.
+	// fetched again when somebody still wants it. 0 leaves what there is as it is, as with
+	// PerSubject. A new stream then gets 1 GiB and 1 hour.
 	BodiesBytes int64
 	BodiesAge   time.Duration
 	// EventsAge is how long events are kept. Default 24 hours.
@@ -99,6 +100,7 @@ type topology struct {
 	namespace string
 	replicas  int // 0: those of what is there, 1 for what is new
 	limits    Limits
+	told      Limits // as this program was told: 0 for what it was not
 	subjects  Subjects
 	streams   Streams
 	buckets   Buckets
@@ -110,6 +112,7 @@ func newTopology(namespace string, replicas int, limits Limits) topology {
 		namespace: namespace,
 		replicas:  replicas,
 		limits:    limits.withDefaults(),
+		told:      limits,
 		subjects:  Subjects{namespace},
 		streams: Streams{
 			Changes: stream("CHANGES"), Selected: stream("SELECTED"), Missing: stream("MISSING"),
@@ -163,6 +166,16 @@ func (t topology) log(name string, maxBytes int64, maxAge time.Duration, subject
 		Replicas:    max(t.replicas, 1),
 		Duplicates:  min(duplicateWindow, orDefault(maxAge, duplicateWindow)),
 		AllowDirect: true,
+	}
+}
+
+// adoptBodies leaves the limits of BODIES that nobody told this program as they are.
+func (t topology) adoptBodies(config *jetstream.StreamConfig, there jetstream.StreamConfig) {
+	if t.told.BodiesBytes == 0 {
+		config.MaxBytes = there.MaxBytes
+	}
+	if t.told.BodiesAge == 0 {
+		config.MaxAge, config.Duplicates = there.MaxAge, there.Duplicates
 	}
 }
 
@@ -261,6 +274,7 @@ func (b *Broker) Buckets() Buckets { return b.topology.buckets }
 func (b *Broker) Limits() Limits {
 	l := b.topology.limits
 	l.PerSubject = int(b.queueLimit.Load())
+	l.BodiesBytes, l.BodiesAge = b.bodiesBytes.Load(), time.Duration(b.bodiesAge.Load())
 	return l
 }
 

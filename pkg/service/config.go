@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -45,6 +46,15 @@ type Config struct {
 	// broker's disk together, as far as this program stores them (--attachments-capacity,
 	// MILLRACE_ATTACHMENTS_CAPACITY). What is larger alone is rejected.
 	AttachmentsCapacity Bytes
+	// BodiesCapacity and BodiesAge bound the stream BODIES, through which documents cross the broker
+	// (--bodies-capacity, MILLRACE_BODIES_CAPACITY; --bodies-age, MILLRACE_BODIES_AGE). The oldest are
+	// dropped; a target that is further behind has them fetched again. 0 leaves what the
+	// broker has, or is [broker.Limits]' default.
+	BodiesCapacity Bytes
+	BodiesAge      time.Duration
+	// BodiesIndex is how much memory a doc-fetcher takes to know what of it stands in BODIES, so that
+	// several targets share it (--bodies-index, MILLRACE_BODIES_INDEX).
+	BodiesIndex Bytes
 	// SealKey encrypts the site's credentials in the broker: 32 bytes in base64
 	// (MILLRACE_SEAL_KEY; there is no flag, because flags can be seen by all users).
 	SealKey string
@@ -81,10 +91,24 @@ func FromEnvironment() Config {
 		LogFormat: cmp.Or(os.Getenv("MILLRACE_LOG_FORMAT"), "text"),
 		LogLevel:  cmp.Or(os.Getenv("MILLRACE_LOG_LEVEL"), "info"),
 	}
-	if text, ok := os.LookupEnv("MILLRACE_ATTACHMENTS_CAPACITY"); ok && c.AttachmentsCapacity.Set(text) != nil {
-		c.AttachmentsCapacity = -1
+	size(&c.AttachmentsCapacity, "MILLRACE_ATTACHMENTS_CAPACITY")
+	size(&c.BodiesCapacity, "MILLRACE_BODIES_CAPACITY")
+	size(&c.BodiesIndex, "MILLRACE_BODIES_INDEX")
+	if text, ok := os.LookupEnv("MILLRACE_BODIES_AGE"); ok {
+		age, err := time.ParseDuration(text)
+		if err != nil || age <= 0 {
+			age = -1
+		}
+		c.BodiesAge = age
 	}
 	return c
+}
+
+// size reads a variable; what is no size is -1.
+func size(into *Bytes, variable string) {
+	if text, ok := os.LookupEnv(variable); ok && into.Set(text) != nil {
+		*into = -1
+	}
 }
 
 // Flags adds a flag for each setting that may be seen, with the present values as
@@ -102,6 +126,9 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.SecretEnv, "secret-env", c.SecretEnv, "prefix, or HOST=prefix, of variables with such credentials ($MILLRACE_SECRET_ENV)")
 	f.StringVar(&c.SecretNetrc, "secret-netrc", c.SecretNetrc, "netrc file for jobs that ask for one ($MILLRACE_SECRET_NETRC)")
 	f.Var(&c.AttachmentsCapacity, "attachments-capacity", "what large attachments may take of the broker's disk together ($MILLRACE_ATTACHMENTS_CAPACITY; default 4GiB)")
+	f.Var(&c.BodiesCapacity, "bodies-capacity", "what documents on their way may take of the broker's disk together ($MILLRACE_BODIES_CAPACITY; default 1GiB)")
+	f.DurationVar(&c.BodiesAge, "bodies-age", c.BodiesAge, "how long they are kept there at most ($MILLRACE_BODIES_AGE; default 1h)")
+	f.Var(&c.BodiesIndex, "bodies-index", "memory for the index by which targets share them ($MILLRACE_BODIES_INDEX; default 32MiB)")
 	c.LogFlags(f)
 }
 
@@ -147,7 +174,9 @@ func (c *Config) brokerOptions() broker.Options {
 	return broker.Options{
 		URL: c.NATS, CredsFile: c.CredsFile,
 		TLS:       broker.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile},
-		Namespace: c.Namespace, Replicas: c.Replicas, Limits: broker.Limits{PerSubject: c.PerSubject},
+		Namespace: c.Namespace, Replicas: c.Replicas, Limits: broker.Limits{
+			PerSubject: c.PerSubject, BodiesBytes: int64(c.BodiesCapacity), BodiesAge: c.BodiesAge,
+		},
 	}
 }
 
@@ -162,6 +191,12 @@ func (c *Config) Check() error {
 		return fmt.Errorf("--site: expected lower-case letters, digits and -, got %q", c.Site)
 	case c.AttachmentsCapacity < 0:
 		return errors.New("--attachments-capacity: expected a size such as 4GiB")
+	case c.BodiesCapacity < 0:
+		return errors.New("--bodies-capacity: expected a size such as 1GiB")
+	case c.BodiesAge < 0:
+		return errors.New("--bodies-age: expected a duration such as 1h")
+	case c.BodiesIndex < 0:
+		return errors.New("--bodies-index: expected a size such as 32MiB")
 	case c.Replicas < 0 || c.Replicas > 5:
 		return fmt.Errorf("--replicas: expected 1 to 5, got %d", c.Replicas)
 	case (c.CertFile == "") != (c.KeyFile == ""):

@@ -115,12 +115,14 @@ func (f *fetch) lastLook(ctx context.Context, w want) error {
 			continue
 		}
 		took = true
-		if !f.packer.fresh(d.id, d.rev) {
+		if chosen, err := f.choice.wants(d.meta, d.doc); err != nil {
+			return err
+		} else if !chosen || !f.packer.fresh(d.id, d.rev) {
 			continue
 		}
 		leaf := want{d.id, d.rev, w.ancestors, d.meta.Attachments}
 		if len(leaf.attachments) == 0 {
-			err = f.packer.add(ctx, d.id, d.rev, d.doc, false)
+			err = f.packer.add(ctx, d.meta, d.doc, false)
 		} else if tooLarge(d.meta) {
 			f.setAside(leaf)
 		} else {

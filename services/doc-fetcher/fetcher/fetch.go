@@ -13,6 +13,7 @@ import (
 	"millrace/pkg/pause"
 	"millrace/pkg/rawdoc"
 	millracev1 "millrace/proto/millrace/v1"
+	"millrace/services/doc-fetcher/bodies"
 )
 
 // missingRetries is how often a revision that the source does not find is
@@ -40,6 +41,12 @@ type fetch struct {
 	unmixed bool
 	// lacksMixed is told that the source does.
 	lacksMixed func()
+	// choice is what the job wants of what comes; nil for everything.
+	choice *choice
+	// sharing is with the other jobs of the feed; nil with none.
+	sharing *sharing
+	// claim is what is fetched for them as well, at present; nil for nothing.
+	claim *bodies.Claim
 	// contents keeps those of large attachments.
 	contents contents
 	// order tells somebody to fetch a document as a part of its own.
@@ -78,7 +85,15 @@ func (f *fetch) run(ctx context.Context, b *millracev1.MissingBatch) error {
 	if f.known {
 		return f.large(ctx, wants)
 	}
-	if err := f.runLight(ctx, wants); err != nil {
+	switch {
+	case !f.shares(b):
+		err = f.runLight(ctx, wants)
+	case b.Part != nil:
+		err = f.anew(ctx, wants)
+	default:
+		err = f.together(ctx, wants)
+	}
+	if err != nil {
 		return err
 	}
 	return f.setAsideFetch(ctx)
@@ -141,6 +156,9 @@ func (f *fetch) runLight(ctx context.Context, wants []want) error {
 		}
 		wants = missing
 		if len(wants) > 0 {
+			if err := f.yield(ctx, wants); err != nil {
+				return err
+			}
 			if err := pause.For(ctx, f.retryDelay); err != nil {
 				return err
 			}
@@ -192,10 +210,11 @@ func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing, cut 
 	}
 	defer results.Close()
 	f.packer.count(func(c *millracev1.Counters) { c.BulkGetAttempts += uint64(len(wants)) })
-	answered := 0
+	answered, leaves := 0, f.answers(wants)
 	for {
 		item, err := results.Next()
 		if err == io.EOF {
+			leaves.end()
 			return attached, append(missing, wants[answered:]...), nil, nil
 		}
 		if doubtful(err) {
@@ -210,15 +229,24 @@ func (f *fetch) bulk(ctx context.Context, wants []want) (attached, missing, cut 
 		}
 		answered = item.Result + 1
 		asked := wants[item.Result]
-		switch {
-		case item.Doc == nil:
+		if item.Doc == nil {
+			leaves.spoil(item.Result)
 			missing = append(missing, asked)
+			continue
+		}
+		chosen, err := f.choice.wants(item.Meta, item.Doc)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		leaves.take(item.Result, item.Meta, chosen)
+		switch {
+		case !chosen:
 		case !f.packer.fresh(item.Meta.ID, item.Meta.Rev):
 		case len(item.Meta.Attachments) > 0:
 			attached = append(attached, want{item.Meta.ID, item.Meta.Rev, asked.ancestors, item.Meta.Attachments})
 		default:
 			f.packer.count(func(c *millracev1.Counters) { c.BulkGetDocs++ })
-			if err := f.packer.add(ctx, item.Meta.ID, item.Meta.Rev, item.Doc, false); err != nil {
+			if err := f.packer.add(ctx, item.Meta, item.Doc, false); err != nil {
 				return nil, nil, nil, err
 			}
 		}
@@ -277,7 +305,7 @@ func (f *fetch) inline(ctx context.Context, wants []want) error {
 			continue
 		}
 		f.packer.count(func(c *millracev1.Counters) { c.BulkGetDocs++ })
-		if err := f.packer.add(ctx, item.Meta.ID, item.Meta.Rev, item.Doc, hasStubs(item.Meta)); err != nil {
+		if err := f.packer.add(ctx, item.Meta, item.Doc, hasStubs(item.Meta)); err != nil {
 			return err
 		}
 	}

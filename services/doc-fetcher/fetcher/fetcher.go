@@ -4,6 +4,7 @@
 package fetcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,16 +37,30 @@ type Service struct {
 	lacking    *lacking // sources without _bulk_get
 	unmixed    *lacking // sources without multipart answers to it
 	store      *content.Store
+	feeds      *directory.Feeds
+	stock      *stock
 }
 
-// New registers the stage's handlers; the stage's Run starts them. Revisions that the
-// source does not find are asked for again after retryDelay. The contents of large
-// attachments together have capacity bytes at most; 0 for the default.
-func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool, retryDelay time.Duration, capacity int64) (*Service, error) {
+// Options are what a service is told. The zero value of a field means its default.
+type Options struct {
+	// RetryDelay precedes asking again for revisions that the source does not find. Default
+	// [DefaultRetryDelay].
+	RetryDelay time.Duration
+	// AttachmentsCapacity is how many bytes the contents of large attachments may have together. Default
+	// that of package content.
+	AttachmentsCapacity int64
+	// IndexMemory is how much memory the index of what stands in BODIES may take. Default
+	// [bodies.DefaultMemory].
+	IndexMemory int64
+}
+
+// New registers the stage's handlers; the stage's Run starts them.
+func New(s *stage.Stage, jobs *directory.Jobs, feeds *directory.Feeds, pool *endpoint.Pool, o Options) (*Service, error) {
 	svc := &Service{
-		stage: s, jobs: jobs, pool: pool, retryDelay: retryDelay,
+		stage: s, jobs: jobs, feeds: feeds, pool: pool, retryDelay: cmp.Or(o.RetryDelay, DefaultRetryDelay),
 		lacking: newLacking(time.Now), unmixed: newLacking(time.Now),
-		store: content.New(s.Broker(), s.Publisher(), content.Options{Capacity: capacity}),
+		store: content.New(s.Broker(), s.Publisher(), content.Options{Capacity: o.AttachmentsCapacity}),
+		stock: newStock(s.Broker(), o.IndexMemory),
 	}
 	in := stage.Input{
 		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Missing(s.Site(), broker.Any),
@@ -68,7 +83,12 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.MissingBatch) erro
 	if err != nil {
 		return err
 	}
-	p, err := svc.fetch(ctx, job, b, &publishing{svc: svc, job: job})
+	ctx, cancel := context.WithCancel(ctx)
+	p, err := svc.fetch(ctx, job, b, &publishing{svc: svc, job: job, feed: b.Position.Feed})
+	if p != nil {
+		defer p.close()
+	}
+	defer cancel()
 	if errors.Is(err, content.ErrNoRoom) {
 		return err // it comes again, and others meanwhile
 	}
@@ -78,9 +98,14 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.MissingBatch) erro
 	return p.finish(ctx)
 }
 
-// fetch fetches what a batch asks for; the last part of it is still to be published.
+// fetch fetches what a batch asks for; the last part of it is still to be published. The packer is
+// to be closed, once it has ended or ctx has.
 func (svc *Service) fetch(ctx context.Context, job *millracev1.Job, b *millracev1.MissingBatch, out outlet) (*packer, error) {
 	db, err := svc.pool.DB(ctx, job.Source)
+	if err != nil {
+		return nil, err
+	}
+	choice, err := svc.choice(job.Filter)
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +115,15 @@ func (svc *Service) fetch(ctx context.Context, job *millracev1.Job, b *millracev
 		singly:       (job.GetTuning() != nil && !job.Tuning.UseBulkGet) || svc.lacking.has(job.Source),
 		lacksBulkGet: func() { svc.lacking.add(job.Source) },
 		unmixed:      svc.unmixed.has(job.Source),
-		lacksMixed:   func() { svc.unmixed.add(job.Source) },
-		contents:     &storing{svc: svc, job: job, batch: b},
+		choice:       choice, sharing: svc.sharing(ctx, b.Position),
+		lacksMixed: func() { svc.unmixed.add(job.Source) },
+		contents:   &storing{svc: svc, job: job, batch: b},
 		order: func(ctx context.Context, w want, part *millracev1.Part) error {
 			return svc.order(ctx, job, b, w, part)
 		},
 	}
 	if err := f.run(ctx, b); err != nil {
-		return nil, fmt.Errorf("read documents: %w", err)
+		return p, fmt.Errorf("read documents: %w", err)
 	}
 	trace.SpanFromContext(ctx).SetAttributes(telemetry.Docs(len(p.seen)))
 	return p, nil
@@ -116,12 +142,14 @@ func (svc *Service) order(ctx context.Context, job *millracev1.Job, b *millracev
 type publishing struct {
 	svc *Service
 	job *millracev1.Job
+	// feed is whose the batch is.
+	feed string
 	// replayed are the rejected revisions of a replay; nil in a run.
 	replayed []*millracev1.MissingDoc
 }
 
 func (o *publishing) body(ctx context.Context, id string, payload []byte) (future, error) {
-	feed := o.job.Feed
+	feed := o.feed
 	if o.replayed != nil {
 		feed = broker.ReplayToken(o.job.Id)
 	}

@@ -38,13 +38,6 @@ type contents interface {
 	Scope() string
 }
 
-// setAside notes a document that is large: it is fetched behind all others.
-func (f *fetch) setAside(w want) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.heavy = append(f.heavy, w)
-}
-
 // setAsideFetch fetches what was set aside: each document as a part of its own, for which
 // somebody is told to fetch it. Where all has to stay one part it is done here.
 //
@@ -121,7 +114,9 @@ func (f *fetch) look(ctx context.Context, wants []want) (docs []heavyDoc, missin
 			missing = append(missing, w)
 		}
 		for _, d := range found {
-			if d.rev == w.rev || f.packer.fresh(d.id, d.rev) {
+			if chosen, err := f.choice.wants(d.meta, d.doc); err != nil {
+				return nil, nil, err
+			} else if chosen && (d.rev == w.rev || f.packer.fresh(d.id, d.rev)) {
 				docs = append(docs, d)
 			}
 		}
@@ -216,9 +211,9 @@ func (f *fetch) store(ctx context.Context, docs []heavyDoc) (vanished []want, er
 			return nil, err
 		}
 		if len(atts) == 0 {
-			err = f.packer.add(ctx, d.id, d.rev, doc, stubs)
+			err = f.packer.add(ctx, d.meta, doc, stubs)
 		} else {
-			err = f.packer.addMultipart(ctx, d.id, d.rev, doc, stubs, atts)
+			err = f.packer.addMultipart(ctx, d.meta, doc, stubs, atts)
 			kept = kept || len(d.stored) > 0
 		}
 		if err != nil {

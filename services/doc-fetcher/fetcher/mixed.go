@@ -60,6 +60,12 @@ func (f *fetch) takeAll(ctx context.Context, revs *couch.OpenRevs, asked []want)
 		if !left[r] && !f.packer.fresh(r.id, r.rev) {
 			continue
 		}
+		if chosen, err := f.choice.wants(rev.Meta, rev.Doc); err != nil {
+			return nil, err
+		} else if !chosen {
+			delete(left, r)
+			continue
+		}
 		if tooLarge(rev.Meta) {
 			// A newer leaf since it was looked at. The rest of the answer is asked for otherwise.
 			f.setAside(want{id: r.id, rev: r.rev, ancestors: ancestorsOf(asked, r.id)})

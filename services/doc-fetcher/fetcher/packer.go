@@ -7,7 +7,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"millrace/pkg/rawdoc"
 	millracev1 "millrace/proto/millrace/v1"
+	"millrace/services/doc-fetcher/bodies"
 )
 
 const (
@@ -44,6 +46,8 @@ type packer struct {
 	// whole is set when exactly one part is to come of it: a part fetched again.
 	whole *millracev1.Part
 
+	placing sync.WaitGroup // see announce
+
 	mu       sync.Mutex // guards what follows
 	seen     map[revision]struct{}
 	expected int  // documents that are still to come, about
@@ -55,6 +59,11 @@ type packer struct {
 	number   uint32 // of the part
 	open     *millracev1.WriteBatch
 	counters *millracev1.Counters
+	// claim is told what stands in BODIES; nil where nothing is shared.
+	claim  *bodies.Claim
+	leaves []*bodies.Leaf                          // of refs, where it is told
+	others map[*bodies.Message]*millracev1.BodyRef // references of the open part to what others have fetched
+	sent   *sending                                // the newest part that is on its way; nil for none
 }
 
 type revision struct{ id, rev string }
@@ -82,6 +91,7 @@ func newPacker(out outlet, b *millracev1.MissingBatch, attempt string) *packer {
 
 func (p *packer) reset() {
 	p.open, p.bytes = &millracev1.WriteBatch{Position: p.position, BodyPrefix: p.attempt}, 0
+	clear(p.others)
 }
 
 // fresh reports whether the revision was not packed yet, and marks it. A source
@@ -136,8 +146,9 @@ func (p *packer) handOver(ctx context.Context, from *millracev1.BodyRef, wanted 
 	return p.roll(ctx)
 }
 
-// add packs one document for _bulk_docs; doc stays the caller's.
-func (p *packer) add(ctx context.Context, id, rev string, doc []byte, stubs bool) error {
+// add packs one document for _bulk_docs; doc stays the caller's. stubs says that some of its
+// attachments are.
+func (p *packer) add(ctx context.Context, m rawdoc.Meta, doc []byte, stubs bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.body.size() > 0 && p.body.size()+1+len(doc) > bodyBytes {
@@ -149,9 +160,11 @@ func (p *packer) add(ctx context.Context, id, rev string, doc []byte, stubs bool
 		p.body = newBody(max(len(doc), min(bodyBytes, p.expected*(len(doc)+1))))
 	}
 	p.expected--
-	p.refs = append(p.refs, &millracev1.DocRef{
-		Id: id, Rev: rev, Offset: uint32(p.body.add(doc)), Length: uint32(len(doc)), Stubs: stubs,
-	})
+	ref := &millracev1.DocRef{Id: m.ID, Rev: m.Rev, Offset: uint32(p.body.add(doc)), Length: uint32(len(doc)), Stubs: stubs}
+	p.refs = append(p.refs, ref)
+	if p.claim != nil {
+		p.leaves = append(p.leaves, &bodies.Leaf{Doc: ref, Attached: len(m.Attachments) > 0, Deleted: m.Deleted})
+	}
 	p.counters.DocsRead++
 	return p.roll(ctx)
 }
@@ -178,15 +191,17 @@ func (p *packer) publishBody(ctx context.Context, b body) (*millracev1.BodyRef, 
 
 // addMultipart packs a document whose attachments keep their stored encoding; their
 // contents are in messages of their own already.
-func (p *packer) addMultipart(ctx context.Context, id, rev string, doc []byte, stubs bool, atts []*millracev1.AttachmentRef) error {
+func (p *packer) addMultipart(ctx context.Context, m rawdoc.Meta, doc []byte, stubs bool, atts []*millracev1.AttachmentRef) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ref, err := p.publishBody(ctx, bodyOf(doc))
 	if err != nil {
 		return err
 	}
-	ref.Docs = []*millracev1.DocRef{{Id: id, Rev: rev, Length: uint32(len(doc)), Stubs: stubs}}
-	p.open.Multiparts = append(p.open.Multiparts, &millracev1.MultipartDoc{Doc: ref, Attachments: atts})
+	ref.Docs = []*millracev1.DocRef{{Id: m.ID, Rev: m.Rev, Length: uint32(len(doc)), Stubs: stubs}}
+	one := &millracev1.MultipartDoc{Doc: ref, Attachments: atts}
+	p.open.Multiparts = append(p.open.Multiparts, one)
+	p.announceMultipart(ctx, m, one)
 	p.counters.DocsRead++
 	return p.roll(ctx)
 }
@@ -248,10 +263,11 @@ func (p *packer) publish(ctx context.Context, last bool) error {
 		p.open.Part = p.whole
 	}
 	p.open.Counters, p.counters = p.counters, &millracev1.Counters{}
-	if err := p.out.part(ctx, p.open); err != nil {
+	part := p.open
+	p.reset()
+	if err := p.send(ctx, part); err != nil {
 		return fmt.Errorf("publish part: %w", err)
 	}
-	p.reset()
 	return nil
 }
 
@@ -265,6 +281,7 @@ func (p *packer) flushBody(ctx context.Context) error {
 	}
 	ref.Docs = p.refs
 	p.open.Bodies = append(p.open.Bodies, ref)
+	p.announceBody(ctx)
 	p.body, p.refs = body{}, nil
 	return nil
 }

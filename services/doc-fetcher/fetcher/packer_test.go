@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"millrace/pkg/rawdoc"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -124,6 +125,8 @@ func check(s *shelf, added map[revision][]byte) error {
 	return nil
 }
 
+func meta(id, rev string) rawdoc.Meta { return rawdoc.Meta{ID: id, Rev: rev} }
+
 func TestEveryDocumentComesOutAsItWentIn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &shelf{}
@@ -136,9 +139,9 @@ func TestEveryDocumentComesOutAsItWentIn(t *testing.T) {
 			added[r] = doc
 			var err error
 			if rapid.IntRange(0, 4).Draw(t, "multipart") == 0 {
-				err = p.addMultipart(t.Context(), r.id, r.rev, doc, false, nil)
+				err = p.addMultipart(t.Context(), meta(r.id, r.rev), doc, false, nil)
 			} else {
-				err = p.add(t.Context(), r.id, r.rev, bytes.Clone(doc), false)
+				err = p.add(t.Context(), meta(r.id, r.rev), bytes.Clone(doc), false)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -162,7 +165,7 @@ func TestDocumentsOfAMessageAreReadyForOneRequest(t *testing.T) {
 	s := &shelf{}
 	p := newPacker(s, batch(), "a1")
 	for _, doc := range []string{`{"_id":"a"}`, `{"_id":"b"}`} {
-		if err := p.add(t.Context(), doc, "1-a", []byte(doc), false); err != nil {
+		if err := p.add(t.Context(), meta(doc, "1-a"), []byte(doc), false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,7 +181,7 @@ func TestPartIsPublishedBeforeTheRestIsFetched(t *testing.T) {
 	s := &shelf{}
 	p := newPacker(s, batch(), "a1")
 	for i := range 3 {
-		if err := p.add(t.Context(), fmt.Sprint(i), "1-a", make([]byte, partBytes/2+1), false); err != nil {
+		if err := p.add(t.Context(), meta(fmt.Sprint(i), "1-a"), make([]byte, partBytes/2+1), false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -194,7 +197,7 @@ func TestPartThatIsFetchedAgainStaysOne(t *testing.T) {
 	s := &shelf{}
 	p := newPacker(s, b, "a2")
 	for i := range 5 {
-		if err := p.add(t.Context(), fmt.Sprint(i), "1-a", make([]byte, partBytes/2), false); err != nil {
+		if err := p.add(t.Context(), meta(fmt.Sprint(i), "1-a"), make([]byte, partBytes/2), false); err != nil {
 			t.Fatal(err)
 		}
 	}

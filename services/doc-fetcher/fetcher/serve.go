@@ -17,8 +17,15 @@ func Serve(ctx context.Context, env *service.Env) error {
 	if err != nil {
 		return err
 	}
-	if _, err := New(s, jobs, env.Pool, DefaultRetryDelay, env.AttachmentsCapacity); err != nil {
+	feeds, err := directory.OpenFeeds(ctx, env.Broker)
+	if err != nil {
 		return err
 	}
-	return service.Together(ctx, s.Run, func(ctx context.Context) error { return jobs.Watch(ctx, nil) })
+	svc, err := New(s, jobs, feeds, env.Pool, Options{AttachmentsCapacity: env.AttachmentsCapacity, IndexMemory: env.BodiesIndex})
+	if err != nil {
+		return err
+	}
+	return service.Together(ctx, s.Run, svc.stock.expire,
+		func(ctx context.Context) error { return jobs.Watch(ctx, nil) },
+		func(ctx context.Context) error { return feeds.Each(ctx, svc.stock.changed) })
 }

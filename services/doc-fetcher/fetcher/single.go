@@ -19,6 +19,9 @@ func (f *fetch) each(ctx context.Context, wants []want) error {
 	if err != nil || len(missing) == 0 {
 		return err
 	}
+	if err := f.yield(ctx, missing); err != nil {
+		return err
+	}
 	// A shard may not have got them yet, or they were compacted or purged away: one wait for
 	// all of them, since a database that was made again lacks every one.
 	if err := pause.For(ctx, f.retryDelay); err != nil {
@@ -81,14 +84,24 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 	if !f.full {
 		o.AttsSince = w.ancestors
 	}
+	leaves := f.answers([]want{w})
 	err = f.revisions(ctx, w.id, []string{w.rev}, o, func(rev *couch.OpenRev) (done bool, err error) {
 		found = true
+		chosen, err := f.choice.wants(rev.Meta, rev.Doc)
+		if err != nil {
+			return false, err
+		}
+		leaves.take(0, rev.Meta, chosen)
+		if !chosen {
+			return false, nil
+		}
 		// The revision that was asked for has been marked when it was looked at.
 		if !f.packer.fresh(rev.Meta.ID, rev.Meta.Rev) && rev.Meta.Rev != w.rev {
 			return false, nil
 		}
 		if tooLarge(rev.Meta) {
 			// The answer is left where it is: what it would go on with is fetched otherwise.
+			leaves.spoil(0)
 			f.setAside(w)
 			return true, nil
 		}
@@ -98,6 +111,9 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 		}
 		return false, nil
 	})
+	if err == nil {
+		leaves.end()
+	}
 	return found, err
 }
 
@@ -150,7 +166,7 @@ func (f *fetch) databaseThere(ctx context.Context) error {
 func (f *fetch) take(ctx context.Context, rev *couch.OpenRev) error {
 	m := rev.Meta
 	if !follows(m) {
-		return f.packer.add(ctx, m.ID, m.Rev, rev.Doc, hasStubs(m))
+		return f.packer.add(ctx, m, rev.Doc, hasStubs(m))
 	}
 	if unpackable(m) {
 		return f.small(ctx, rev)
@@ -170,7 +186,7 @@ func (f *fetch) take(ctx context.Context, rev *couch.OpenRev) error {
 		}
 		atts = append(atts, ref)
 	}
-	return f.packer.addMultipart(ctx, m.ID, m.Rev, rev.Doc, hasStubs(m), atts)
+	return f.packer.addMultipart(ctx, m, rev.Doc, hasStubs(m), atts)
 }
 
 func follows(m rawdoc.Meta) bool {

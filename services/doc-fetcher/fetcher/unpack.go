@@ -63,7 +63,7 @@ func (f *fetch) small(ctx context.Context, rev *couch.OpenRev) error {
 		atts = append(atts, follower{a.Attachment, stored})
 	}
 	if doc, ok := inside(rev.Doc, atts); ok {
-		return f.packer.add(ctx, m.ID, m.Rev, doc, hasStubs(m))
+		return f.packer.add(ctx, m, doc, hasStubs(m))
 	}
 	refs := make([]*millracev1.AttachmentRef, len(atts))
 	for i, a := range atts {
@@ -72,7 +72,7 @@ func (f *fetch) small(ctx context.Context, rev *couch.OpenRev) error {
 			return fmt.Errorf("attachment %q of %q: %w", a.Name, m.ID, err)
 		}
 	}
-	return f.packer.addMultipart(ctx, m.ID, m.Rev, rev.Doc, hasStubs(m), refs)
+	return f.packer.addMultipart(ctx, m, rev.Doc, hasStubs(m), refs)
 }
 
 // inside puts the attachments into the document, in Base64, unless one was compressed by

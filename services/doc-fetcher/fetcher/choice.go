@@ -1,0 +1,85 @@
+package fetcher
+
+import (
+	"fmt"
+	"sync"
+
+	"millrace/pkg/rawdoc"
+	millracev1 "millrace/proto/millrace/v1"
+)
+
+// filter decides on documents, as the source gives them.
+type filter interface {
+	Match(doc []byte) (bool, error)
+}
+
+// choice is what a job wants of what it fetches. It decides on the revision that is delivered, which may be
+// another than was asked for (invariant 8). Nil wants everything. It is safe for concurrent use.
+type choice struct {
+	filter      filter // nil: every document
+	skipDeletes bool
+
+	mu       sync.Mutex
+	verdicts map[revision]bool // a revision is looked at more than once on its way
+}
+
+// reads reports whether bodies have to be read to choose.
+func (c *choice) reads() bool { return c != nil && c.filter != nil }
+
+// skips reports whether tombstones are not wanted.
+func (c *choice) skips() bool { return c != nil && c.skipDeletes }
+
+// wants decides on one leaf. doc may have contents of attachments in it.
+func (c *choice) wants(m rawdoc.Meta, doc []byte) (bool, error) {
+	switch {
+	case c == nil:
+		return true, nil
+	case c.skipDeletes && m.Deleted:
+		return false, nil
+	case c.filter == nil:
+		return true, nil
+	}
+	r := revision{m.ID, m.Rev}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if verdict, known := c.verdicts[r]; known {
+		return verdict, nil
+	}
+	doc, err := withStubs(m, doc)
+	if err != nil {
+		return false, err
+	}
+	verdict, err := c.filter.Match(doc)
+	if err != nil {
+		return false, fmt.Errorf("filter %q: %w", m.ID, err)
+	}
+	if c.verdicts == nil {
+		c.verdicts = map[revision]bool{}
+	}
+	c.verdicts[r] = verdict
+	return verdict, nil
+}
+
+// withStubs is the document as filters see it at the source: without the contents of its attachments.
+func withStubs(m rawdoc.Meta, doc []byte) ([]byte, error) {
+	var entries []rawdoc.Attachment
+	for _, a := range m.Attachments {
+		if a.Stub {
+			continue
+		}
+		a.Stub, a.Follows, a.Data = true, false, nil
+		entries = append(entries, a)
+	}
+	if len(entries) == 0 {
+		return doc, nil
+	}
+	return rawdoc.SetAttachments(doc, entries)
+}
+
+// choice is what a job wants of what is fetched for it; nil for everything.
+func (svc *Service) choice(f *millracev1.JobFilter) (*choice, error) {
+	if f == nil || !f.SkipDeletes {
+		return nil, nil
+	}
+	return &choice{skipDeletes: true}, nil
+}
