@@ -7,7 +7,7 @@ MODULES  := proto pkg services e2e
 SERVICES := changes-reader selector revs-diff doc-fetcher bulk-writer replicator
 GO       := go
 
-.PHONY: help demo serve test test-short race fuzz bench lint fmt proto proto-baseline proto-check build tools clean
+.PHONY: help demo serve test test-short race fuzz bench plot lint fmt proto proto-baseline proto-check build tools clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fuzz: ## every fuzz test for FUZZTIME each (30s); FUZZ=FuzzChanges chooses by th
 bench: build ## figures beside the bare limit and CouchDB's own replicator; SOURCE=url TARGET=url
 	@test -n "$(SOURCE)" -a -n "$(TARGET)" || { echo "usage: make bench SOURCE=http://... TARGET=http://... [BENCH='-rows one,latency -runs 3']"; exit 2; }
 	cd e2e && $(GO) run ./bench -source "$(SOURCE)" -target "$(TARGET)" -millrace $(BIN)/millrace $(BENCH)
+
+plot: ## docs/routing.svg: the cost of routing a document against the number of jobs
+	cd e2e && $(GO) run ./routeplot -o ../docs/routing.svg
 
 lint: tools ## format, vet, staticcheck
 	@out=$$(gofmt -l $(MODULES)); test -z "$$out" || { echo "not gofmt-ed:"; echo "$$out"; exit 1; }
