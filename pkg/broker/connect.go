@@ -54,6 +54,7 @@ type Broker struct {
 	log      *slog.Logger
 	topology topology
 	handles  handles
+	signs    *signs
 	session  session
 	closed   chan struct{} // closed when the connection is gone for good
 	// queueLimit is the PerSubject in force.
@@ -102,6 +103,7 @@ func Connect(ctx context.Context, o Options) (*Broker, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Broker{
+		signs:    newSigns(),
 		embedded: o.Embedded,
 		log:      o.Logger,
 		topology: newTopology(o.Namespace, o.Replicas, o.Limits),

@@ -28,6 +28,9 @@ type leaseRecord struct {
 	Epoch uint64 `json:"epoch,omitempty"`
 	// Holder says to people who has it.
 	Holder string `json:"holder"`
+	// Sign is the sign of life with which the lease ends; empty for a lease that was
+	// left behind by a process that goes on, and expires by itself.
+	Sign string `json:"sign,omitempty"`
 	// Token tells apart two acquisitions by the same holder.
 	Token string `json:"token"`
 	Since string `json:"since"`
@@ -35,7 +38,8 @@ type leaseRecord struct {
 
 func (r leaseRecord) epoch(revision uint64) uint64 { return orDefault(r.Epoch, revision) }
 
-// Lease is the right to do something alone, for as long as it is renewed.
+// Lease is the right to do something alone, for as long as the holder's process gives a sign of
+// life.
 //
 // A lease cannot stop its holder: a process may be paused between asking Valid
 // and acting on it, for longer than the lease lasts. What must not be done twice
@@ -44,58 +48,68 @@ func (r leaseRecord) epoch(revision uint64) uint64 { return orDefault(r.Epoch, r
 type Lease struct {
 	b      *Broker
 	name   string
-	ttl    time.Duration
 	record leaseRecord
 	epoch  uint64
-	lost   chan struct{}
-	stop   context.CancelFunc
-	done   sync.WaitGroup
+	sign   *sign
+	life   context.Context // ends with the lease
+	kill   context.CancelFunc
+	// unwatch stops waiting for the end of the acquirer's context.
+	unwatch  func() bool
+	released chan struct{}
+	once     sync.Once // closes released
+	left     sync.Once
 
 	mu       sync.Mutex
-	revision uint64    // of the newest renewal
-	renewed  time.Time // when the newest renewal was sent; monotonic and wall clock
-	over     bool
+	revision uint64 // of the newest record
 }
-
-// leaseAttempts is how many times in a time to live an unanswered renewal can be repeated:
-// a leader that is lost with one on its way must not cost the lease when there is another
-// leader soon.
-const leaseAttempts = 6
-
-// minLeaseTTL is the broker's: it counts times to live in whole seconds.
-const minLeaseTTL = time.Second
 
 // AcquireLease takes a lease, at once or not at all: the error is [ErrHeld] when
 // it is another's. ttl, at least a second and in whole seconds, is how long it
-// outlives its holder; it is renewed three times as often. Leases end with
+// outlives its holder, whose sign of life is renewed three times as often. Leases end with
 // Release, or when ctx ends: they are not released then but expire.
 func (b *Broker) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (*Lease, error) {
-	l := &Lease{
-		b: b, name: name, ttl: max(ttl.Truncate(time.Second), minLeaseTTL),
-		record: leaseRecord{Holder: holder, Token: nuid.Next(), Since: time.Now().UTC().Format(time.RFC3339)},
-		lost:   make(chan struct{}),
-	}
-	last, err := b.freeLease(ctx, name)
+	s, err := b.signs.enter(ctx, b, holder, max(ttl.Truncate(time.Second), minLeaseTTL))
 	if err != nil {
 		return nil, fmt.Errorf("lease %s: %w", name, err)
 	}
-	sent := time.Now()
-	if l.revision, err = l.write(ctx, last, l.ttl); err != nil {
-		if errors.Is(err, ErrFenced) {
-			err = ErrHeld // somebody was faster
-		}
+	l := &Lease{
+		b: b, name: name, sign: s, released: make(chan struct{}),
+		record: leaseRecord{Holder: holder, Sign: s.id, Token: nuid.Next(), Since: time.Now().UTC().Format(time.RFC3339)},
+	}
+	l.life, l.kill = context.WithCancel(context.WithoutCancel(ctx))
+	if err := l.acquire(ctx); err != nil {
+		l.kill()
+		l.leave(ctx)
 		return nil, fmt.Errorf("lease %s: %w", name, err)
 	}
-	l.epoch, l.renewed = l.revision, sent
-	l.record.Epoch = l.epoch
-	renewing, stop := context.WithCancel(ctx)
-	l.stop = stop
-	l.done.Go(func() { l.renew(renewing) })
+	if !s.hold(l) {
+		l.end() // the process was paused for too long meanwhile
+	}
+	l.unwatch = context.AfterFunc(ctx, l.abandon)
 	return l, nil
 }
 
-// freeLease returns the revision of the mark that an ended lease left, 0 without
-// one; [ErrHeld] when the lease is held.
+func (l *Lease) acquire(ctx context.Context) error {
+	last, err := l.b.freeLease(ctx, l.name)
+	if err != nil {
+		return err
+	}
+	if l.epoch, err = l.write(ctx, last, nats.Header{}); errors.Is(err, ErrFenced) {
+		return ErrHeld // somebody was faster
+	}
+	l.revision = l.epoch
+	return err
+}
+
+// heldError says whose sign of life keeps a lease; empty if it expires by itself.
+type heldError struct{ sign string }
+
+func (e *heldError) Error() string { return ErrHeld.Error() }
+
+func (e *heldError) Is(target error) bool { return target == ErrHeld }
+
+// freeLease returns the revision of what an ended lease left, 0 for nothing; the error is
+// [ErrHeld] when the lease is held.
 func (b *Broker) freeLease(ctx context.Context, name string) (uint64, error) {
 	e, err := b.leaseEntry(ctx, name)
 	switch {
@@ -103,10 +117,42 @@ func (b *Broker) freeLease(ctx context.Context, name string) (uint64, error) {
 		return 0, nil
 	case err != nil:
 		return 0, err
-	case !isMarker(e.Header):
-		return 0, ErrHeld
+	case isMarker(e.Header):
+		return e.Sequence, nil
+	}
+	record, err := readLease(name, e)
+	if err != nil {
+		return 0, err
+	}
+	alive, err := b.alive(ctx, record)
+	if err != nil {
+		return 0, err
+	}
+	if alive {
+		return 0, &heldError{record.Sign}
 	}
 	return e.Sequence, nil
+}
+
+func readLease(name string, e Entry) (leaseRecord, error) {
+	var record leaseRecord
+	if err := json.Unmarshal(e.Data, &record); err != nil {
+		return record, fmt.Errorf("lease %s: unreadable record: %w", name, err)
+	}
+	return record, nil
+}
+
+// alive reports whether the holder of a lease gives a sign of life. What expires by itself is alive
+// while it is there.
+func (b *Broker) alive(ctx context.Context, record leaseRecord) (bool, error) {
+	if record.Sign == "" {
+		return true, nil
+	}
+	e, err := b.leaseEntry(ctx, signName(record.Sign))
+	if errors.Is(err, ErrGone) {
+		return false, nil
+	}
+	return err == nil && !isMarker(e.Header), err
 }
 
 // leaseEntry reads the newest record of a lease from the leader: a lagging
@@ -126,66 +172,76 @@ func isMarker(h nats.Header) bool {
 }
 
 // write writes the lease's record on condition that the newest one has the given
-// revision. A bucket's own update would drop the time to live.
-func (l *Lease) write(ctx context.Context, last uint64, ttl time.Duration) (uint64, error) {
+// revision.
+func (l *Lease) write(ctx context.Context, last uint64, header nats.Header) (uint64, error) {
 	value, err := json.Marshal(l.record)
 	if err != nil {
 		return 0, err
 	}
-	return l.put(ctx, last, value, nats.Header{jetstream.MsgTTLHeader: {ttl.String()}})
+	return l.put(ctx, last, value, header)
 }
 
 func (l *Lease) put(ctx context.Context, last uint64, value []byte, header nats.Header) (uint64, error) {
-	header.Set(jetstream.ExpectedLastSubjSeqHeader, formatUint(last))
-	return l.b.putKey(ctx, l.b.Buckets().Leases, Token(l.name), value, header, min(writeTimeout, l.ttl/leaseAttempts))
+	return l.b.putLease(ctx, l.name, last, value, header, l.sign.ttl)
 }
 
-// renew keeps the lease until it is lost or stopped.
-func (l *Lease) renew(ctx context.Context) {
-	defer l.end()
-	ticker := time.NewTicker(l.ttl / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-		if !l.Valid() || !l.renewOnce(ctx) {
-			return
-		}
+// putLease writes a key of the leases' bucket on condition that the newest entry has the given revision.
+func (b *Broker) putLease(ctx context.Context, name string, last uint64, value []byte, header nats.Header, ttl time.Duration) (uint64, error) {
+	header.Set(jetstream.ExpectedLastSubjSeqHeader, formatUint(last))
+	return b.putKey(ctx, b.Buckets().Leases, Token(name), value, header, min(writeTimeout, ttl/leaseAttempts))
+}
+
+// end announces that the lease has ended.
+func (l *Lease) end() { l.kill() }
+
+// leave gives the lease's part in the sign back, once.
+func (l *Lease) leave(ctx context.Context) {
+	l.left.Do(func() { l.sign.leave(ctx, l) })
+}
+
+// abandonAfter is how long a lease whose acquirer's context has ended waits for its release, which is what
+// usually comes next.
+const abandonAfter = time.Second
+
+// abandon ends a lease whose acquirer's context has ended, perhaps in the middle of something: unless it
+// is released, it is left to expire, although the process goes on.
+func (l *Lease) abandon() {
+	l.end()
+	patience := time.NewTimer(min(abandonAfter, l.sign.ttl/3))
+	defer patience.Stop()
+	select {
+	case <-l.released:
+		return
+	case <-patience.C:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.life), min(writeTimeout, l.sign.ttl))
+	defer cancel()
+	defer l.leave(ctx)
+	if l.isReleased() || !l.sign.valid() {
+		return
+	}
+	l.record.Epoch, l.record.Sign = l.epoch, ""
+	revision, err := l.write(ctx, l.revision, nats.Header{jetstream.MsgTTLHeader: {l.sign.ttl.String()}})
+	if err == nil {
+		l.revision = revision
+		return
+	}
+	if !errors.Is(err, ErrFenced) {
+		// Nobody else can have it while the sign lives: all leases of the process go with this one.
+		l.b.log.Debug("lease was not left to expire", "lease", l.name, "error", err)
+		l.sign.lose()
 	}
 }
 
-// renewOnce tries until the broker answers or the lease has run out.
-func (l *Lease) renewOnce(ctx context.Context) bool {
-	l.mu.Lock()
-	last, deadline := l.revision, l.renewed.Add(l.validity())
-	l.mu.Unlock()
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	sent := time.Now()
-	revision, err := l.write(ctx, last, l.ttl)
-	if err != nil {
+func (l *Lease) isReleased() bool {
+	select {
+	case <-l.released:
+		return true
+	default:
 		return false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.revision, l.renewed = revision, sent
-	return true
-}
-
-// validity is for how long after a renewal was sent the holder believes in it: a
-// little less than the broker does, because clocks drift.
-func (l *Lease) validity() time.Duration { return l.ttl - l.ttl/10 }
-
-// end announces that the lease is lost. That it has ended by Release is no loss,
-// but whoever waits for Lost is told all the same.
-func (l *Lease) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.over = true
-	close(l.lost)
 }
 
 // Name of the lease.
@@ -195,38 +251,36 @@ func (l *Lease) Name() string { return l.name }
 // have higher ones. Renewals do not change it.
 func (l *Lease) Revision() uint64 { return l.epoch }
 
-// Lost is closed when the lease has ended: it could not be renewed in time,
+// Lost is closed when the lease has ended: the holder's sign of life could not be renewed in time,
 // another took it, or it was released.
-func (l *Lease) Lost() <-chan struct{} { return l.lost }
+func (l *Lease) Lost() <-chan struct{} { return l.life.Done() }
 
-// Valid reports that the lease has not run out. It judges by the clock and not
-// by messages, so that a process that was stopped and woken knows at once. Both
-// clocks are asked: the monotonic one does not count while a machine sleeps, the
-// wall clock may be set back.
-func (l *Lease) Valid() bool {
+// Valid reports that the lease has not ended, nor run out by the clock.
+func (l *Lease) Valid() bool { return l.life.Err() == nil && l.sign.valid() }
+
+// Release gives the lease up, so that another can have it at once. A lease that is lost already is no
+// error.
+func (l *Lease) Release(ctx context.Context) error {
+	l.unwatch()
+	l.end()
+	if !l.release() {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over {
-		return false
-	}
-	now := time.Now()
-	return now.Sub(l.renewed) < l.validity() && now.Round(0).Sub(l.renewed.Round(0)) < l.validity()
-}
-
-// Release gives the lease up, so that another can have it at once. It waits for
-// the renewing to end. A lease that is lost already is no error.
-func (l *Lease) Release(ctx context.Context) error {
-	l.stop()
-	l.done.Wait()
-	l.mu.Lock()
-	last := l.revision
-	l.mu.Unlock()
-	_, err := l.put(ctx, last, nil, nats.Header{
-		"KV-Operation":         {"DEL"},
-		jetstream.MsgTTLHeader: {markerTTL.String()},
-	})
+	defer l.leave(ctx)
+	_, err := l.put(ctx, l.revision, nil, endOfKey())
 	if err != nil && !errors.Is(err, ErrFenced) {
 		return fmt.Errorf("release lease %s: %w", l.name, err)
 	}
 	return nil
+}
+
+// release says that the lease is being released, the first time.
+func (l *Lease) release() (first bool) {
+	l.once.Do(func() {
+		close(l.released)
+		first = true
+	})
+	return first
 }

@@ -6,17 +6,9 @@ import "context"
 // with cause [ErrLeaseLost] when the lease is lost. cancel releases what it holds.
 func (l *Lease) Context(parent context.Context) (ctx context.Context, cancel context.CancelFunc) {
 	ctx, end := context.WithCancelCause(parent)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		select {
-		case <-l.lost:
-			end(ErrLeaseLost)
-		case <-ctx.Done():
-		}
-	}()
+	stop := context.AfterFunc(l.life, func() { end(ErrLeaseLost) })
 	return ctx, func() {
+		stop()
 		end(context.Canceled)
-		<-done
 	}
 }

@@ -2,6 +2,8 @@ package broker_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -161,15 +163,85 @@ func TestLeaseWhoseAnswersAreLostIsKept(t *testing.T) {
 		}
 		acquired <- l
 	}()
-	await(t, "it is acquired", func() bool { return revisionsWritten(t, direct) == 1 })
+	await(t, "there is a sign of life", func() bool { return revisionsWritten(t, direct) == 1 })
 	p.hear()
 	l := <-acquired
 	require.NotNil(t, l)
 	p.deafAfter(records)
-	await(t, "it is renewed", func() bool { return revisionsWritten(t, direct) == 2 })
+	await(t, "it is renewed", func() bool { return revisionsWritten(t, direct) == 3 })
 	p.hear()
 	await(t, "it is renewed again", func() bool { return revisionsWritten(t, direct) >= l.Revision()+3 })
 	require.True(t, l.Valid())
 	require.NoError(t, direct.CheckLease(testContext(t), "l", l.Revision()))
 	require.NoError(t, l.Release(testContext(t)))
+}
+
+// All leases of a process are renewed by one key.
+func TestManyLeasesAreRenewedByOneSign(t *testing.T) {
+	b := newBroker(t, broker.Limits{})
+	var leases []*broker.Lease
+	for i := range 50 {
+		l, err := b.AcquireLease(testContext(t), fmt.Sprint("l", i), "me", time.Second)
+		require.NoError(t, err)
+		leases = append(leases, l)
+	}
+	last := leases[len(leases)-1].Revision()
+	// The first sign, the leases, and renewals of the one since: not one of a lease.
+	await(t, "time has passed", func() bool { return revisionsWritten(t, b) >= last+4 })
+	for i, l := range leases {
+		require.True(t, l.Valid())
+		require.NoError(t, b.CheckLease(testContext(t), l.Name(), l.Revision()))
+		_, err := b.AcquireLease(testContext(t), l.Name(), "other", time.Second)
+		require.ErrorIs(t, err, broker.ErrHeld)
+		s, err := b.JetStream().Stream(testContext(t), "KV_"+b.Buckets().Leases)
+		require.NoError(t, err)
+		require.EqualValues(t, len(leases)+1, s.CachedInfo().State.Msgs)
+		if i > 3 {
+			break
+		}
+	}
+	for _, l := range leases {
+		require.NoError(t, l.Release(testContext(t)))
+	}
+	again, err := b.AcquireLease(testContext(t), "l0", "me", time.Second)
+	require.NoError(t, err, "the next one gives a sign of its own")
+	require.NoError(t, again.Release(testContext(t)))
+}
+
+// The holder's process dies: nobody takes its sign back, and all its leases end with it.
+func TestLeasesOfADeadProcessEndTogether(t *testing.T) {
+	onEachKind(t, broker.Limits{}, func(t *testing.T, connect func() *broker.Broker) {
+		dead, other := connect(), connect()
+		var leases []*broker.Lease
+		for i := range 10 {
+			l, err := dead.AcquireLease(testContext(t), fmt.Sprint("l", i), "first", time.Second)
+			require.NoError(t, err)
+			leases = append(leases, l)
+		}
+		dead.Conn().Close()
+		for i, l := range leases {
+			<-l.Lost()
+			require.False(t, l.Valid())
+			next, err := other.WaitLease(testContext(t), fmt.Sprint("l", i), "second", time.Second)
+			require.NoError(t, err)
+			require.Greater(t, next.Revision(), l.Revision())
+			require.ErrorIs(t, other.CheckLease(testContext(t), l.Name(), l.Revision()), broker.ErrLeaseLost)
+			require.NoError(t, next.Release(testContext(t)))
+		}
+	})
+}
+
+// A lease whose holder gives no sign of life is nobody's, although nobody has taken it yet.
+func TestLeaseOfADeadHolderFailsTheCheck(t *testing.T) {
+	onEachKind(t, broker.Limits{}, func(t *testing.T, connect func() *broker.Broker) {
+		dead, other := connect(), connect()
+		l, err := dead.AcquireLease(testContext(t), "l", "first", time.Second)
+		require.NoError(t, err)
+		require.NoError(t, other.CheckLease(testContext(t), "l", l.Revision()))
+		dead.Conn().Close()
+		await(t, "the check fails", func() bool {
+			return errors.Is(other.CheckLease(testContext(t), "l", l.Revision()), broker.ErrLeaseLost)
+		})
+		<-l.Lost()
+	})
 }

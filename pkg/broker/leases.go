@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -13,7 +12,24 @@ import (
 // WaitLease is AcquireLease for whoever stands by: it waits until the lease is
 // free. The error is ctx's.
 func (b *Broker) WaitLease(ctx context.Context, name, holder string, ttl time.Duration) (*Lease, error) {
-	watcher, err := b.watchLease(ctx, name)
+	l, err := b.AcquireLease(ctx, name, holder, ttl)
+	var held *heldError
+	for errors.As(err, &held) || errors.Is(err, ErrHeld) {
+		sign := ""
+		if held != nil {
+			sign = held.sign
+		}
+		if l, err = b.waitFor(ctx, sign, name, holder, ttl); err == nil || ctx.Err() != nil {
+			break
+		}
+		held = nil
+	}
+	return l, err
+}
+
+// waitFor waits until the lease is not kept by this sign of life any more.
+func (b *Broker) waitFor(ctx context.Context, sign, name, holder string, ttl time.Duration) (*Lease, error) {
+	watcher, err := b.watchLease(ctx, name, sign)
 	if err != nil {
 		return nil, fmt.Errorf("wait for lease %s: %w", name, err)
 	}
@@ -24,8 +40,12 @@ func (b *Broker) WaitLease(ctx context.Context, name, holder string, ttl time.Du
 	defer ticker.Stop()
 	for {
 		l, err := b.AcquireLease(ctx, name, holder, ttl)
-		if err == nil || !errors.Is(err, ErrHeld) {
+		var held *heldError
+		switch {
+		case err == nil || !errors.Is(err, ErrHeld):
 			return l, err
+		case errors.As(err, &held) && held.sign != sign:
+			return nil, err // it is another's by now
 		}
 		if err := awaitEnd(ctx, watcher, ticker.C); err != nil {
 			return nil, fmt.Errorf("wait for lease %s: %w", name, err)
@@ -33,14 +53,19 @@ func (b *Broker) WaitLease(ctx context.Context, name, holder string, ttl time.Du
 	}
 }
 
-func (b *Broker) watchLease(ctx context.Context, name string) (jetstream.KeyWatcher, error) {
+// watchLease watches a lease, and the sign of life that keeps it, if one does.
+func (b *Broker) watchLease(ctx context.Context, name, sign string) (jetstream.KeyWatcher, error) {
+	keys := []string{Token(name)}
+	if sign != "" {
+		keys = append(keys, Token(signName(sign)))
+	}
 	var watcher jetstream.KeyWatcher
 	err := b.insist(ctx, func(attempt context.Context) error {
 		kv, err := b.js.KeyValue(attempt, b.Buckets().Leases)
 		if err != nil {
 			return err
 		}
-		watcher, err = kv.Watch(ctx, Token(name)) // lives as long as the waiting
+		watcher, err = kv.WatchFiltered(ctx, keys) // lives as long as the waiting
 		return err
 	})
 	return watcher, err
@@ -78,12 +103,19 @@ func (b *Broker) CheckLease(ctx context.Context, name string, revision uint64) e
 	if err != nil {
 		return fmt.Errorf("check lease %s: %w", name, err)
 	}
-	var record leaseRecord
-	if err := json.Unmarshal(e.Data, &record); err != nil {
-		return fmt.Errorf("lease %s: unreadable record: %w", name, err)
+	record, err := readLease(name, e)
+	if err != nil {
+		return err
 	}
 	if record.epoch(e.Sequence) != revision {
 		return fmt.Errorf("lease %s, revision %d: %w: %s holds it", name, revision, ErrLeaseLost, record.Holder)
+	}
+	alive, err := b.alive(ctx, record)
+	if err != nil {
+		return fmt.Errorf("check lease %s: %w", name, err)
+	}
+	if !alive {
+		return fmt.Errorf("lease %s, revision %d: %w: its holder gives no sign of life", name, revision, ErrLeaseLost)
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	fmt.Printf("%d jobs on %d sources: submitted after %.1f s, all have copied after %.1f s\n", o.jobs, o.sources, submitted.Seconds(), time.Since(began).Seconds())
-	time.Sleep(5 * time.Second) // until the first checkpoints are through
+	time.Sleep(40 * time.Second) // until the first checkpoints are through
 	before := look()
 	fmt.Printf("running: %s; per job %.1f KiB, %.1f goroutines\n", before, float64(before.rss-base.rss)/1024/float64(o.jobs), float64(before.goroutines-base.goroutines)/float64(o.jobs))
 	if o.profile != "" {
