@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/big"
 	"strings"
+
+	"millrace/pkg/collation"
 )
 
 // An order compares two values: less than zero, zero or more.
@@ -41,11 +43,11 @@ func collated(a, b value) int {
 	}
 	switch a := a.(type) {
 	case string:
-		return collateStrings(a, b.(string))
+		return collation.Compare(a, b.(string))
 	case array:
 		return compareArrays(a, b.(array), collated)
 	case object:
-		return compareObjects(a, b.(object), collateStrings, collated)
+		return compareObjects(a, b.(object), collation.Compare, collated)
 	default:
 		return compareNumbers(a, b)
 	}

@@ -25,7 +25,11 @@ func TestRealCouchDBAgrees(t *testing.T) {
 			s := s
 			s.t = t
 			g := mangotest.New(seed)
-			db := s.fill(g, fmt.Sprintf("mango-match-%d", seed), 150)
+			var docs []string
+			for i := range 150 {
+				docs = append(docs, g.Revision(i))
+			}
+			db := s.fill(docs, fmt.Sprintf("mango-match-%d", seed))
 			answers := recording{Documents: s.leaves(db)}
 			for range 250 {
 				answers.ask(s, db, g.Selector())
@@ -34,21 +38,55 @@ func TestRealCouchDBAgrees(t *testing.T) {
 				answers.ask(s, db, g.Pinned())
 			}
 			answers.check(t)
-			if seed == 0 && os.Getenv("MILLRACE_TEST_RECORD") != "" {
-				answers.write(t)
+			if seed == 0 {
+				answers.keep(t, "testdata/answers.jsonl")
 			}
 		})
 	}
 }
 
-// TestRecordedAnswers compares with what CouchDB 3.5.0 answered.
-func TestRecordedAnswers(t *testing.T) {
-	var answers recording
-	answers.read(t)
-	if len(answers.Documents) < 100 || len(answers.Answers) < 300 {
-		t.Fatalf("%d documents and %d answers", len(answers.Documents), len(answers.Answers))
+// TestRealCouchDBOrdersStrings does the same for strings of many scripts: the server
+// says which of them come before some, and which are equal to those.
+func TestRealCouchDBOrdersStrings(t *testing.T) {
+	s := realServer(t)
+	for seed := range uint64(2) {
+		texts := mangotest.Strings(seed, 400)
+		var docs []string
+		for i, text := range texts {
+			docs = append(docs, fmt.Sprintf(`{"_id":"%03d","_rev":"1-%032x","s":%s}`, i, i, jsonString(t, text)))
+		}
+		db := s.fill(docs, fmt.Sprintf("mango-strings-%d", seed))
+		answers := recording{Documents: s.leaves(db)}
+		for i := 0; i < len(texts); i += 8 {
+			answers.ask(s, db, `{"s":{"$lt":`+jsonString(t, texts[i])+`}}`)
+			answers.ask(s, db, `{"s":`+jsonString(t, texts[i])+`}`)
+		}
+		answers.check(t)
+		if seed == 0 {
+			answers.keep(t, "testdata/strings.jsonl")
+		}
 	}
-	answers.check(t)
+}
+
+func jsonString(t *testing.T, s string) string {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestRecordedAnswers compares with what CouchDB 3.5.0 answered, with ICU 72.
+func TestRecordedAnswers(t *testing.T) {
+	for _, file := range []string{"testdata/answers.jsonl", "testdata/strings.jsonl"} {
+		var answers recording
+		answers.read(t, file)
+		if len(answers.Documents) < 100 || len(answers.Answers) < 100 {
+			t.Fatalf("%s: %d documents and %d answers", file, len(answers.Documents), len(answers.Answers))
+		}
+		answers.check(t)
+	}
 }
 
 // recording is what a server answered about some documents.
@@ -149,10 +187,12 @@ func (r *recording) check(t *testing.T) {
 	t.Logf("%d selectors, %d pairs", len(r.Answers), pairs)
 }
 
-const recorded = "testdata/answers.jsonl"
-
-// write puts each document and each answer on a line of its own.
-func (r *recording) write(t *testing.T) {
+// keep records the answers if that is asked for, with each document and each answer on
+// a line of its own.
+func (r *recording) keep(t *testing.T, file string) {
+	if os.Getenv("MILLRACE_TEST_RECORD") == "" {
+		return
+	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -167,13 +207,13 @@ func (r *recording) write(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(recorded, b.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (r *recording) read(t *testing.T) {
-	text, err := os.ReadFile(recorded)
+func (r *recording) read(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,18 +267,14 @@ func (s server) call(method, path, body string) (status int, answer []byte) {
 	return resp.StatusCode, answer
 }
 
-// fill makes a database of random documents.
-func (s server) fill(g *mangotest.Generator, db string, n int) string {
+// fill makes a database of documents.
+func (s server) fill(docs []string, db string) string {
 	s.t.Helper()
 	s.call("DELETE", db, "")
 	if status, body := s.call("PUT", db, ""); status != http.StatusCreated {
 		s.t.Fatalf("PUT %s: %s", db, body)
 	}
 	s.t.Cleanup(func() { s.call("DELETE", db, "") })
-	var docs []string
-	for i := range n {
-		docs = append(docs, g.Revision(i))
-	}
 	status, body := s.call("POST", db+"/_bulk_docs", `{"new_edits":false,"docs":[`+strings.Join(docs, ",")+`]}`)
 	if status != http.StatusCreated || strings.Contains(string(body), `"error"`) {
 		s.t.Fatalf("_bulk_docs: %s", body)

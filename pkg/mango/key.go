@@ -4,10 +4,8 @@ import (
 	"math"
 	"math/big"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
+	"millrace/pkg/collation"
 )
 
 // Keys put values into classes: values that are equal to CouchDB have equal keys.
@@ -30,7 +28,7 @@ func appendKey(dst []byte, v value) []byte {
 	case float64:
 		return appendFloatKey(append(dst, '#'), t)
 	case string:
-		return appendStringKey(dst, t)
+		return collation.AppendKey(dst, t)
 	case array:
 		return strconv.AppendInt(append(dst, '['), int64(len(t)), 10)
 	case object:
@@ -50,37 +48,6 @@ func appendFloatKey(dst []byte, f float64) []byte {
 	n, _ := big.NewFloat(f).Int(nil)
 	return n.Append(dst, 10)
 }
-
-// appendStringKey writes a string that is equal to one of plain ASCII as that, and
-// others by their key in the collation.
-func appendStringKey(dst []byte, s string) []byte {
-	if isPlain(s) {
-		return append(append(dst, 's'), s...)
-	}
-	ascii := strings.Map(func(r rune) rune {
-		if isPlainRune(r) {
-			return r
-		}
-		return -1
-	}, norm.NFD.String(s))
-	if collateStrings(ascii, s) == 0 {
-		return append(append(dst, 's'), ascii...)
-	}
-	return appendSortKey(append(dst, 'S'), s)
-}
-
-// isPlain says whether s is of those ASCII characters that count in the collation,
-// among which only equal strings are equal.
-func isPlain(s string) bool {
-	for i := range len(s) {
-		if !isPlainRune(rune(s[i])) {
-			return false
-		}
-	}
-	return true
-}
-
-func isPlainRune(r rune) bool { return r < utf8.RuneSelf && asciiWeights[r] != 0 }
 
 // EachKey calls yield with the key of a field's value and, if that is an array, with
 // those of its elements. The key is only valid during the call. scratch is memory

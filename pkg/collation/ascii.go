@@ -1,35 +1,6 @@
-package mango
+package collation
 
-import (
-	"sync"
-
-	"golang.org/x/text/collate"
-	"golang.org/x/text/language"
-)
-
-var collators = sync.Pool{New: func() any { return collate.New(language.Und) }}
-
-// collateStrings compares two strings as ICU's root collator does.
-func collateStrings(a, b string) int {
-	if a == b {
-		return 0
-	}
-	if c, ok := collateASCII(a, b); ok {
-		return c
-	}
-	c := collators.Get().(*collate.Collator)
-	defer collators.Put(c)
-	return c.CompareString(a, b)
-}
-
-// appendSortKey appends a key that is the same for strings that collateStrings finds
-// equal.
-func appendSortKey(dst []byte, s string) []byte {
-	c := collators.Get().(*collate.Collator)
-	defer collators.Put(c)
-	var buf collate.Buffer
-	return append(dst, c.KeyFromString(&buf, s)...)
-}
+import "cmp"
 
 // asciiOrder are the ASCII characters in the root collation, small letters before
 // the capital ones that differ from them only at the third level.
@@ -49,9 +20,9 @@ var asciiWeights = func() (w [128]byte) {
 	return w
 }()
 
-// collateASCII compares without the tables. ok is false if there is anything but
+// compareASCII compares without the tables. ok is false if there is anything but
 // ASCII that counts.
-func collateASCII(a, b string) (c int, ok bool) {
+func compareASCII(a, b string) (c int, ok bool) {
 	first, third := 0, 0
 	for i := range max(len(a), len(b)) {
 		var wa, wb int
@@ -75,7 +46,18 @@ func collateASCII(a, b string) (c int, ok bool) {
 		}
 	}
 	if first != 0 {
-		return first, true
+		third = first
 	}
-	return third, true
+	return cmp.Compare(third, 0), true
+}
+
+// IsPlain says whether a string is of ASCII without control characters, except for
+// those that are spaces. No two such strings are equal to the collation.
+func IsPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 || asciiWeights[s[i]] == 0 {
+			return false
+		}
+	}
+	return true
 }
