@@ -3,6 +3,7 @@ package mango
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -63,6 +64,9 @@ type pcre struct {
 	in     string
 	out    strings.Builder
 	groups int // opened so far
+	names  []string
+	resets bool // has (?|, in which the groups of each branch have the same numbers
+	refers bool // to a group
 }
 
 func translate(pattern string) (string, error) {
@@ -71,6 +75,9 @@ func translate(pattern string) (string, error) {
 		if err := p.step(); err != nil {
 			return "", err
 		}
+	}
+	if p.resets && p.refers {
+		return "", errNoCounterpart
 	}
 	return p.out.String(), nil
 }
@@ -112,27 +119,55 @@ func (p *pcre) group() error {
 		p.take(end + 2)
 		return nil
 	case strings.HasPrefix(rest, "?P<"):
-		p.groups++
 		p.replace(len("(?P<"), "(?<")
+		return p.name('>')
+	case strings.HasPrefix(rest, "?|"):
+		p.resets = true
+		p.replace(len("(?|"), "(?:")
 		return nil
 	case strings.HasPrefix(rest, "?P="):
 		name, _, ended := strings.Cut(rest[3:], ")")
 		if !ended {
 			return errors.New("reference without end")
 		}
-		p.replace(len("(?P=)")+len(name), `(?:\k<`+name+">)")
+		p.refer(len("(?P=)")+len(name), name)
 		return nil
-	case strings.HasPrefix(rest, "*"), strings.HasPrefix(rest, "?|"), strings.HasPrefix(rest, "?P>"),
+	case strings.HasPrefix(rest, "*"), strings.HasPrefix(rest, "?P>"),
 		strings.HasPrefix(rest, "?R"), strings.HasPrefix(rest, "?&"), strings.HasPrefix(rest, "?C"),
 		strings.HasPrefix(rest, "?+"), len(rest) > 1 && rest[0] == '?' && '0' <= rest[1] && rest[1] <= '9',
 		len(rest) > 2 && strings.HasPrefix(rest, "?-") && '0' <= rest[2] && rest[2] <= '9':
 		return errNoCounterpart
-	case !strings.HasPrefix(rest, "?"), strings.HasPrefix(rest, "?'"),
-		strings.HasPrefix(rest, "?<") && !strings.HasPrefix(rest, "?<=") && !strings.HasPrefix(rest, "?<!"):
+	case strings.HasPrefix(rest, "?'"):
+		p.take(len("(?'"))
+		return p.name('\'')
+	case strings.HasPrefix(rest, "?<") && !strings.HasPrefix(rest, "?<=") && !strings.HasPrefix(rest, "?<!"):
+		p.take(len("(?<"))
+		return p.name('>')
+	case strings.HasPrefix(rest, "?("):
+		p.refers = true
+	case !strings.HasPrefix(rest, "?"):
 		p.groups++
 	}
 	p.take(1)
 	return nil
+}
+
+// name handles the name of a group, which PCRE takes once and .NET more often.
+func (p *pcre) name(end byte) error {
+	n := strings.IndexByte(p.in, end)
+	if n < 0 || slices.Contains(p.names, p.in[:n]) {
+		return errors.New("bad name of a group")
+	}
+	p.groups++
+	p.names = append(p.names, p.in[:n])
+	p.take(n + 1)
+	return nil
+}
+
+// refer writes a reference to a group instead of n bytes.
+func (p *pcre) refer(n int, group string) {
+	p.refers = true
+	p.replace(n, `(?:\k<`+group+">)")
 }
 
 // escape handles a backslash outside a class.
@@ -144,21 +179,31 @@ func (p *pcre) escape() error {
 	case 'w', 's', 'd', 'h', 'v', 'W', 'S', 'D', 'H', 'V':
 		p.replace(2, "["+byteSets[string(c)]+"]")
 	case 'N':
+		if strings.HasPrefix(p.in, `\N{`) && !isQuantifier(p.in[2:]) {
+			return errNoCounterpart
+		}
 		p.replace(2, `[^\n]`)
 	case 'C':
 		p.replace(2, `[\x00-\xff]`)
 	case 'K': // says where the match begins, not whether there is one
+		if isQuantifier(p.in[2:]) {
+			return errors.New("nothing to repeat")
+		}
 		p.replace(2, "")
 	case 'Q':
 		p.literal()
 	case 'E':
 		p.replace(2, "")
+	case 'k':
+		return p.referByName()
 	case 'x', 'o':
 		return p.number()
 	case 'g':
 		return p.reference()
-	case 'A', 'b', 'B', 'G', 'z', 'Z', 'R', 'X', 'p', 'P', 'k', 'a', 'e', 'f', 'n', 'r', 't', 'c',
-		'0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+	case 'A', 'b', 'B', 'G', 'z', 'Z', 'R', 'X', 'p', 'P', 'a', 'e', 'f', 'n', 'r', 't', 'c', '0':
+		p.take(2)
+	case '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		p.refers = true
 		p.take(2)
 	case 'L', 'l', 'U', 'u': // refused by PCRE
 		return fmt.Errorf("\\%c is not allowed", c)
@@ -235,10 +280,37 @@ func (p *pcre) reference() error {
 		return errNoCounterpart // \g<name> calls a subroutine
 	}
 	if n, err := strconv.Atoi(name); err == nil && n < 0 {
-		name = strconv.Itoa(p.groups + 1 + n)
+		if n += p.groups + 1; n < 1 {
+			return errors.New("no such group")
+		}
+		name = strconv.Itoa(n)
 	}
-	p.replace(length, `(?:\k<`+name+">)")
+	p.refer(length, name)
 	return nil
+}
+
+// referByName handles \k<name>, \k'name' and \k{name}.
+func (p *pcre) referByName() error {
+	if len(p.in) < 3 {
+		return errors.New("reference without name")
+	}
+	closing, ok := map[byte]string{'<': ">", '\'': "'", '{': "}"}[p.in[2]]
+	name, _, ended := strings.Cut(p.in[3:], closing)
+	if !ok || !ended || name == "" {
+		return errors.New("reference without name")
+	}
+	p.refer(len(`\k<>`)+len(name), name)
+	return nil
+}
+
+// isQuantifier says whether a pattern begins with a quantifier.
+func isQuantifier(s string) bool {
+	if s == "" || s[0] != '{' {
+		return s != "" && strings.IndexByte("*+?", s[0]) >= 0
+	}
+	inner, _, ended := strings.Cut(s[1:], "}")
+	from, to, _ := strings.Cut(inner, ",")
+	return ended && from != "" && strings.Trim(from+to, "0123456789") == ""
 }
 
 // quoteByte writes a character so that it stands for itself anywhere.

@@ -10,7 +10,7 @@ import (
 // counts steps (ten million) and then takes the value not to match; here the time is
 // limited and what exceeds it is an error of the selector, so that no document is
 // left out because a machine was busy.
-const matchTimeout = time.Second
+const matchTimeout = 250 * time.Millisecond
 
 // maxStack bounds the memory of a match, in slots of 8 bytes.
 const maxStack = 1 << 20
