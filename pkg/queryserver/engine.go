@@ -4,7 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,8 +36,20 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// errInterrupted says that a call was ended for the time that it took, or by interrupt.
-var errInterrupted = errors.New("interrupted")
+// grace is how long an engine has to notice that its time is over: code of the document does
+// at once, a built-in function that goes through an array of 2^53 elements never.
+func (e *engine) grace() time.Duration {
+	return min(e.timeout/20, 250*time.Millisecond) + 10*time.Millisecond
+}
+
+// startTime is how long an engine may take to start. None of the document's code runs yet.
+const startTime = time.Minute
+
+var (
+	// errInterrupted says that a call was ended for the time that it took, or by interrupt.
+	errInterrupted = errors.New("interrupted")
+	errNoMemory    = errors.New("out of memory")
+)
 
 // engine is one instance of QuickJS with a design document. But for interrupt it is not
 // safe for concurrent use. After an error of call it may be in any state, and has to be closed.
@@ -47,16 +59,25 @@ var errInterrupted = errors.New("interrupted")
 type engine struct {
 	timeout time.Duration
 	tls     *libc.TLS
+	region  []byte  // all that the engine allocates
 	runtime uintptr // JSRuntime
 	realm   uintptr // JSContext of the harness
 	buffer  uintptr // for text on its way into the engine
 	size    int     // of buffer
+	clock   *clock
+	watch   *time.Timer // kills; runs during calls
 
-	mu    sync.Mutex // of clock, for interrupt; the goroutine that calls needs it to close only
-	clock uintptr    // clock, in C memory where the engine's callback finds it; 0 after close
+	// selected is the filter that was called last.
+	selected *Filter
+
+	mu      sync.Mutex
+	calling bool
+	killed  bool
+	closed  bool
 }
 
-// clock is when a call is to end. C memory is not moved, and the collector does not see it.
+// clock is when a call is to end. It is not in the engine's memory, and not in Go's, of whose
+// addresses the engine must have none.
 type clock struct {
 	limit int64 // of ticks
 	stop  atomic.Bool
@@ -68,16 +89,85 @@ var began = time.Now()
 // ticks are nanoseconds that no change of the system's clock moves.
 func ticks() int64 { return int64(time.Since(began)) }
 
-func clockAt(address uintptr) *clock { return (*clock)(unsafe.Add(nil, address)) }
-
 // interrupted is what the engine asks while it runs.
 func interrupted(_ *libc.TLS, _, address uintptr) int32 {
-	c := clockAt(address)
+	c := (*clock)(unsafe.Add(nil, address))
 	if !c.stop.Load() && ticks() < c.limit {
 		return 0
 	}
 	c.ended = true
 	return 1
+}
+
+// callback is a Go function, which has to be none of a closure, as C sees it.
+func callback(f any) uintptr {
+	type words [2]uintptr
+	return (*words)(unsafe.Pointer(&f))[1]
+}
+
+// newEngine loads a design document, which is JSON.
+func newEngine(ddoc []byte, limits Limits) (*engine, error) {
+	// What is freed is not always used again, so there is more room than may be in use.
+	region, err := newRegion(2*limits.Memory + 1<<20)
+	if err != nil {
+		return nil, fmt.Errorf("memory for an engine: %w", err)
+	}
+	e := &engine{timeout: limits.Timeout, tls: libc.NewTLS(), region: region}
+	e.watch = time.AfterFunc(time.Hour, e.kill)
+	e.watch.Stop()
+	address := libc.Xcalloc(e.tls, 1, libc.Tsize_t(unsafe.Sizeof(clock{})))
+	if address == 0 {
+		e.close()
+		return nil, errNoMemory
+	}
+	e.clock = (*clock)(unsafe.Add(nil, address))
+	err = e.guard(startTime, func() error {
+		if err := e.prepare(limits); err != nil {
+			return err
+		}
+		_, err := e.run("load", [][]byte{ddoc})
+		return err
+	})
+	if err != nil {
+		e.close()
+		return nil, fmt.Errorf("prepare the engine: %w", err)
+	}
+	return e, nil
+}
+
+func (e *engine) prepare(limits Limits) error {
+	size := int(unsafe.Sizeof(lib.TJSMallocFunctions{}))
+	address := e.tls.Alloc(size)
+	defer e.tls.Free(size)
+	*(*lib.TJSMallocFunctions)(unsafe.Add(nil, address)) = lib.TJSMallocFunctions{
+		Fjs_malloc: callback(heapAlloc), Fjs_free: callback(heapFree),
+		Fjs_realloc: callback(heapResize), Fjs_malloc_usable_size: callback(heapUsable),
+	}
+	heap := newHeap(e.region)
+	e.runtime = lib.XJS_NewRuntime2(e.tls, address, uintptr(unsafe.Pointer(heap)))
+	if e.runtime == 0 {
+		return errNoMemory
+	}
+	lib.XJS_SetMemoryLimit(e.tls, e.runtime, libc.Tsize_t(limits.Memory))
+	lib.XJS_SetInterruptHandler(e.tls, e.runtime, callback(interrupted), uintptr(unsafe.Pointer(e.clock)))
+	if e.realm = realmOf(e.tls, e.runtime); e.realm == 0 {
+		return errNoMemory
+	}
+	global := lib.XJS_GetGlobalObject(e.tls, e.realm)
+	defer e.free(global)
+	name, err := e.text("newRealm")
+	if err != nil {
+		return err
+	}
+	fn := lib.XJS_NewCFunction2(e.tls, e.realm, callback(newRealm), name, 0, lib.EJS_CFUNC_generic, 0)
+	lib.XJS_SetPropertyStr(e.tls, e.realm, global, name, fn) // and frees fn
+	source, err := e.text(harness)
+	if err != nil {
+		return err
+	}
+	v := lib.XJS_Eval(e.tls, e.realm, source, libc.Tsize_t(len(harness)), source+uintptr(len(harness)), lib.MJS_EVAL_TYPE_GLOBAL)
+	e.free(v)
+	return e.exception()
 }
 
 // newRealm is a function of JavaScript that returns the globals of a new realm. What of
@@ -110,61 +200,82 @@ func realmOf(tls *libc.TLS, runtime uintptr) uintptr {
 	return realm
 }
 
-// callback is a Go function, which has to be none of a closure, as C sees it.
-func callback(f any) uintptr {
-	type words [2]uintptr
-	return (*words)(unsafe.Pointer(&f))[1]
-}
-
-// newEngine loads a design document, which is JSON.
-func newEngine(ddoc []byte, limits Limits) (*engine, error) {
-	e := &engine{timeout: limits.Timeout, tls: libc.NewTLS()}
-	e.clock = libc.Xcalloc(e.tls, 1, libc.Tsize_t(unsafe.Sizeof(clock{})))
-	e.runtime = lib.XJS_NewRuntime(e.tls)
-	if err := e.prepare(ddoc, limits); err != nil {
-		e.close()
-		return nil, fmt.Errorf("prepare the engine: %w", err)
-	}
-	return e, nil
-}
-
-func (e *engine) prepare(ddoc []byte, limits Limits) error {
-	if e.clock == 0 || e.runtime == 0 {
-		return errNoMemory
-	}
-	lib.XJS_SetMemoryLimit(e.tls, e.runtime, libc.Tsize_t(limits.Memory))
-	lib.XJS_SetInterruptHandler(e.tls, e.runtime, callback(interrupted), e.clock)
-	if e.realm = realmOf(e.tls, e.runtime); e.realm == 0 {
-		return errNoMemory
-	}
-	e.arm()
-	global := lib.XJS_GetGlobalObject(e.tls, e.realm)
-	defer e.free(global)
-	name, err := e.text("newRealm")
-	if err != nil {
-		return err
-	}
-	fn := lib.XJS_NewCFunction2(e.tls, e.realm, callback(newRealm), name, 0, lib.EJS_CFUNC_generic, 0)
-	lib.XJS_SetPropertyStr(e.tls, e.realm, global, name, fn) // and frees fn
-	source, err := e.text(harness)
-	if err != nil {
-		return err
-	}
-	v := lib.XJS_Eval(e.tls, e.realm, source, libc.Tsize_t(len(harness)), source+uintptr(len(harness)), lib.MJS_EVAL_TYPE_GLOBAL)
-	e.free(v)
-	if err := e.exception(); err != nil {
-		return err
-	}
-	_, err = e.call("load", ddoc)
-	return err
-}
-
-var errNoMemory = errors.New("out of memory")
-
 // call calls a function of the harness with arguments that are JSON, and returns the text
 // that it answers with.
-func (e *engine) call(function string, args ...[]byte) (string, error) {
-	e.arm()
+func (e *engine) call(function string, args ...[]byte) (answer string, err error) {
+	err = e.guard(e.timeout, func() error {
+		answer, err = e.run(function, args)
+		return err
+	})
+	return answer, err
+}
+
+// guard lets the engine run within its time. Where it was killed, it faults, as it may
+// by an error of its own: that is an error here, and the end of this engine alone.
+func (e *engine) guard(limit time.Duration, run func() error) (err error) {
+	if !e.begin(limit) {
+		return errInterrupted
+	}
+	defer func(before bool) {
+		debug.SetPanicOnFault(before)
+		fault := recover()
+		if ended := e.end(); ended != nil {
+			err = ended
+		} else if fault != nil {
+			err = fmt.Errorf("the engine failed: %v", fault)
+		}
+	}(debug.SetPanicOnFault(true))
+	return run()
+}
+
+// begin starts the time of a call.
+func (e *engine) begin(limit time.Duration) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.killed {
+		return false
+	}
+	e.calling = true
+	e.clock.limit = ticks() + int64(limit)
+	e.watch.Reset(limit + e.grace())
+	return true
+}
+
+// end says whether the time is over.
+func (e *engine) end() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.watch.Stop()
+	e.calling = false
+	if e.killed || e.clock.ended { // the latter where a built-in function made an ordinary exception of it
+		return errInterrupted
+	}
+	return nil
+}
+
+// interrupt ends the call under way, and every later one. It may be called at any time.
+func (e *engine) interrupt() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.clock.stop.Store(true)
+	if e.calling {
+		e.watch.Reset(e.grace())
+	}
+}
+
+// kill takes the engine its memory, so that it faults, whatever it does.
+func (e *engine) kill() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.calling {
+		e.killed = forbid(e.region) == nil
+	}
+}
+
+func (e *engine) run(function string, args [][]byte) (string, error) {
 	global := lib.XJS_GetGlobalObject(e.tls, e.realm)
 	defer e.free(global)
 	name, err := e.text(function)
@@ -189,9 +300,6 @@ func (e *engine) call(function string, args ...[]byte) (string, error) {
 	defer e.free(answer)
 	if err := e.exception(); err != nil {
 		return "", err
-	}
-	if clockAt(e.clock).ended { // a built-in function made an ordinary exception of it
-		return "", errInterrupted
 	}
 	return e.string(answer)
 }
@@ -232,7 +340,7 @@ func (e *engine) exception() error {
 	}
 	thrown := lib.XJS_GetException(e.tls, e.realm)
 	defer e.free(thrown)
-	if clockAt(e.clock).ended {
+	if e.clock.ended {
 		return errInterrupted
 	}
 	text, err := e.string(thrown)
@@ -258,35 +366,18 @@ func (e *engine) text(s string) (uintptr, error) {
 
 func (e *engine) free(v lib.TJSValue) { lib.XFreeValue(e.tls, e.realm, v) }
 
-// arm begins the time of a call.
-func (e *engine) arm() {
-	c := clockAt(e.clock)
-	c.limit, c.ended = ticks()+int64(e.timeout), false
-}
-
-// interrupt ends the call under way, and every later one. It may be called at any time.
-func (e *engine) interrupt() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.clock != 0 {
-		clockAt(e.clock).stop.Store(true)
-	}
-}
-
-// close frees the engine.
+// close frees the engine's memory as a whole. No call may be under way.
 func (e *engine) close() {
 	e.mu.Lock()
-	clock := e.clock
-	e.clock = 0
+	e.closed = true
 	e.mu.Unlock()
-	if e.realm != 0 {
-		lib.XJS_FreeContext(e.tls, e.realm)
+	e.watch.Stop()
+	if err := freeRegion(e.region); err != nil {
+		panic(err) // it was mapped, and once
 	}
-	if e.runtime != 0 {
-		lib.XJS_FreeRuntime(e.tls, e.runtime)
-	}
-	libc.Xfree(e.tls, clock)
 	libc.Xfree(e.tls, e.buffer)
+	if e.clock != nil {
+		libc.Xfree(e.tls, uintptr(unsafe.Pointer(e.clock)))
+	}
 	e.tls.Close()
-	runtime.KeepAlive(e)
 }

@@ -74,7 +74,7 @@ type Filter struct {
 	ddoc    []byte
 	key     [sha256.Size]byte
 	path    []byte // JSON
-	request []byte // JSON
+	request []byte // a JSON string, with the JSON of the request in it
 
 	// DesignDoc is the id of the design document.
 	DesignDoc string
@@ -111,7 +111,7 @@ func (f *Filters) Compile(fn Function) (*Filter, error) {
 		return nil, fmt.Errorf("name a function: %w", err)
 	}
 	compiled := &Filter{
-		filters: f, ddoc: fn.DesignDoc, path: quoted, request: request, DesignDoc: ddoc.ID, Path: where,
+		filters: f, ddoc: fn.DesignDoc, path: quoted, request: quote(string(request)), DesignDoc: ddoc.ID, Path: where,
 		key: keyOf(fn.Scope, fn.DesignDoc),
 	}
 	if _, err := memberAt(fn.DesignDoc, member); err != nil {
@@ -170,7 +170,13 @@ func (f *Filter) Match(ctx context.Context, docs ...[]byte) ([]bool, error) {
 
 // decide asks the function about one document.
 func (f *Filter) decide(e *engine, doc []byte) (bool, error) {
-	text, err := e.call("run", f.path, doc, f.request)
+	if e.selected != f {
+		if _, err := e.call("select", f.path, f.request); err != nil {
+			return false, err
+		}
+		e.selected = f
+	}
+	text, err := e.call("run", doc)
 	if err != nil {
 		return false, err
 	}

@@ -7,10 +7,11 @@
 // before such code runs.
 (function (global) {
   "use strict";
-  const stringify = JSON.stringify, apply = Reflect.apply, newRealm = global.newRealm;
+  const parse = JSON.parse, stringify = JSON.stringify, apply = Reflect.apply, newRealm = global.newRealm;
+  const sourceOf = Function.prototype.toString;
   delete global.newRealm;
   const nothing = function () {};
-  let ddoc, emitted, lines, room;
+  let ddoc, path, request, emitted, lines, room, taker = {};
 
   function errorText(e) {
     return e.toSource ? e.toSource() : e.toString();
@@ -186,7 +187,10 @@
 
   function message(e) {
     try {
-      if (typeof e === "object" && e !== null && typeof e.stack === "string") {
+      if (e === null) {
+        return "null was thrown, as the engine does for want of memory";
+      }
+      if (typeof e === "object" && typeof e.stack === "string") {
         return String(e.name) + ": " + String(e.message);
       }
       return typeof e === "string" ? e : stringify(e);
@@ -201,8 +205,25 @@
     return "";
   };
 
+  // select says which function run is about, and the text of the request that it gets.
+  global.select = function (where, text) {
+    path = where;
+    request = text;
+    return "";
+  };
+
+  // takesRequest is false for functions that cannot look at the request. To make it an object
+  // costs as much as a small document.
+  function takesRequest(fn) {
+    if (fn !== taker.fn) {
+      const takes = /^[^)]*,|\barguments\b|\beval\b|\.\.\./.test(apply(sourceOf, fn, []));
+      taker = { fn, takes };
+    }
+    return taker.takes;
+  }
+
   // run calls a filter or a map function; the answer says "1", "0" or what went wrong.
-  global.run = function (path, doc, req) {
+  global.run = function (doc) {
     lines = [];
     room = 4096;
     let answer, why = null;
@@ -213,7 +234,7 @@
         fn(doc);
         answer = emitted;
       } else {
-        answer = apply(fn, ddoc, [doc, req]) ? true : false;
+        answer = apply(fn, ddoc, [doc, takesRequest(fn) ? parse(request) : undefined]) ? true : false;
       }
     } catch (e) {
       answer = failed(e);

@@ -96,7 +96,7 @@ func TestValidatorEndsWhatRunsAway(t *testing.T) {
 	} {
 		limits := queryserver.Limits{Timeout: time.Minute, Memory: 4 << 20}
 		if want == "timed out" {
-			limits.Timeout = 200 * time.Millisecond
+			limits.Timeout = 500 * time.Millisecond
 		}
 		v := validator(t, source, limits)
 		for range 2 {
