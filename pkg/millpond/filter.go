@@ -28,8 +28,7 @@ func byDocument(passes func(doc *Doc) bool) filter {
 	}
 }
 
-// parseFilter reads the filter of a _changes request. Those that need a query
-// server are refused: Millpond has none.
+// parseFilter reads the filter of a _changes request.
 func (c *call) parseFilter() (filter, error) {
 	switch name := c.query.Get("filter"); {
 	case name == "":
@@ -41,27 +40,12 @@ func (c *call) parseFilter() (filter, error) {
 	case name == "_selector":
 		return c.selectorFilter()
 	case name == "_view":
-		return nil, notImplemented("filter=" + name)
+		return c.viewFilter()
 	case strings.HasPrefix(name, "_"):
 		return nil, badRequest("unknown builtin filter name")
-	case !strings.Contains(name, "/"):
-		return nil, badRequest("`filter` must be of the form `designname/filtername`")
 	default:
-		return nil, c.functionFilter(name)
+		return c.functionFilter(name)
 	}
-}
-
-// functionFilter finds out how to refuse a filter function.
-func (c *call) functionFilter(name string) error {
-	ddoc, _, _ := strings.Cut(name, "/")
-	doc, err := c.db.Doc(c.r.Context(), "_design/"+ddoc)
-	if err != nil {
-		return err
-	}
-	if doc == nil || doc.Tree.Winner().Deleted() {
-		return errMissing
-	}
-	return notImplemented("a filter function")
 }
 
 // docIDsFilter reads doc_ids from the body of a POST or from the query.

@@ -106,6 +106,7 @@ type Server struct {
 	uuids    uuids
 
 	validators validators
+	filters    *queryserver.Filters
 
 	ctx   context.Context // done when the server is closed
 	close context.CancelFunc
@@ -147,6 +148,7 @@ func New(opts Options) *Server {
 	s.sessions.secret = []byte(randomHex(32))
 	s.uuids.prefix = randomHex(13)
 	s.validators.limits = opts.Functions
+	s.filters = queryserver.NewFilters(queryserver.Options{Limits: opts.Functions})
 	s.ctx, s.close = context.WithCancel(context.Background())
 	return s
 }
@@ -157,6 +159,7 @@ func New(opts Options) *Server {
 func (s *Server) Close() {
 	s.close()
 	s.validators.close()
+	s.filters.Close()
 }
 
 // randomHex returns n random bytes in hex.

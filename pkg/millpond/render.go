@@ -11,6 +11,7 @@ import (
 // the members is CouchDB's.
 type renderer struct {
 	revs             bool // _revisions
+	ownRevision      bool // _revisions without the ancestors, as filter functions see it
 	revsInfo         bool
 	conflicts        bool
 	deletedConflicts bool
@@ -55,11 +56,15 @@ func (r *renderer) appendRevision(dst []byte, id string, path revtree.Path, dele
 	if deleted {
 		dst = append(dst, `,"_deleted":true`...)
 	}
-	if r.revs && known {
+	if known && (r.revs || r.ownRevision) {
+		ids := path.IDs
+		if r.ownRevision {
+			ids = ids[:1]
+		}
 		dst = append(dst, `,"_revisions":{"start":`...)
 		dst = strconv.AppendInt(dst, int64(path.Start), 10)
 		dst = append(dst, `,"ids":`...)
-		dst = appendStrings(dst, path.IDs)
+		dst = appendStrings(dst, ids)
 		dst = append(dst, '}')
 	}
 	return dst

@@ -7,15 +7,15 @@ import (
 // stream is an answer written in pieces, so that it is never in memory as a whole
 // (invariant 5).
 type stream struct {
-	call *call
-	buf  []byte
-	gone bool // the client went away
+	call  *call
+	buf   []byte
+	begun bool // the status is written
+	gone  bool // the client went away
 }
 
-// stream begins a chunked answer with status 200.
+// stream begins a chunked answer with status 200, which goes with the first bytes.
 func (c *call) stream(contentType string) *stream {
 	c.w.Header().Set("Content-Type", contentType)
-	c.w.WriteHeader(http.StatusOK)
 	return &stream{call: c}
 }
 
@@ -37,6 +37,7 @@ func (s *stream) append(data []byte) {
 	if s.gone {
 		return
 	}
+	s.begun = true
 	if _, err := s.call.w.Write(data); err != nil {
 		s.gone = true
 	}
@@ -48,6 +49,7 @@ func (s *stream) flush() {
 		s.buf = s.buf[:0]
 		return
 	}
+	s.begun = true
 	if _, err := s.call.w.Write(s.buf); err != nil {
 		s.gone = true
 	}
@@ -57,12 +59,17 @@ func (s *stream) flush() {
 // send writes what was gathered and pushes it out to the client.
 func (s *stream) send() {
 	s.flush()
+	s.begun = true
 	_ = http.NewResponseController(s.call.w).Flush() // no flushing there: nothing to do
 }
 
 // abort cuts the connection: an answer that has begun has no other way to say
-// that it failed. It never returns. That the client left is nobody's fault.
+// that it failed. One that has not may still be an error, which abort then returns.
+// That the client left is nobody's fault.
 func (s *stream) abort(err error) error {
+	if !s.begun && s.call.r.Context().Err() == nil && !s.gone {
+		return err
+	}
 	if s.call.r.Context().Err() == nil && !s.gone {
 		s.call.server.opts.Logger.Error("answer aborted", "path", s.call.r.URL.Path, "error", err)
 	}

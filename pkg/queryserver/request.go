@@ -2,6 +2,7 @@ package queryserver
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -39,8 +40,12 @@ func (r Request) json() ([]byte, error) {
 	if r.Method == "" {
 		r.Method = "GET"
 	}
+	requested := r.Path
+	if r.RawPath != "" { // as CouchDB has it
+		requested = strings.Split(strings.TrimPrefix(r.RawPath, "/"), "/")
+	}
 	if r.Path == nil {
-		r.Path = []string{}
+		r.Path, requested = []string{}, []string{}
 	}
 	body := r.Body
 	if body == nil {
@@ -67,7 +72,7 @@ func (r Request) json() ([]byte, error) {
 		UserCtx       jsontext.Value `json:"userCtx"`
 		SecObj        jsontext.Value `json:"secObj"`
 	}{
-		Info: object(r.Info), UUID: r.UUID, Method: r.Method, RequestedPath: r.Path, Path: r.Path, RawPath: r.RawPath,
+		Info: object(r.Info), UUID: r.UUID, Method: r.Method, RequestedPath: requested, Path: r.Path, RawPath: r.RawPath,
 		Query: object(r.Query), Headers: object(r.Headers), Body: body, Peer: r.Peer, UserCtx: userCtx, SecObj: object(r.SecObj),
 	}, lenient)
 	if err != nil {
