@@ -14,7 +14,7 @@ import (
 func TestHostileFunctionsEnd(t *testing.T) {
 	const late = "os_process_error: stopped after 100ms"
 	const full = "InternalError: out of memory|null was thrown, as the engine does for want of memory|os_process_error: out of memory"
-	f := filters(t, queryserver.Options{Limits: queryserver.Limits{Timeout: time.Minute, Memory: 16 << 20}})
+	f := filters(t, queryserver.Options{Limits: queryserver.Limits{Timeout: time.Minute, Memory: 4 << 20}})
 	short := filters(t, queryserver.Options{Limits: queryserver.Limits{Timeout: 100 * time.Millisecond, Memory: 16 << 20}})
 	for source, want := range map[string]string{
 		`function(doc){ while(true){} }`: late,
