@@ -18,6 +18,11 @@ import (
 // its log. Its jobs begin new runs from their checkpoints.
 var ErrFeedLost = errors.New("the feed cannot go on")
 
+// ErrFilterChanged says that a filter function is not the one any more of which the job's replication id
+// was made: the job is over, and the replication goes on under another id. Its text is the event's error
+// word.
+var ErrFilterChanged = errors.New("filter_changed")
+
 // FeedOpened is the error word of the event, of class info, that a source's live feed was
 // opened, for the first time or again.
 const FeedOpened = "feed_opened"
@@ -66,6 +71,8 @@ func (s *Stage) event(ctx context.Context, pos *millracev1.Position, err error) 
 		e.TraceId = span.TraceID().String()
 	}
 	switch {
+	case errors.Is(err, ErrFilterChanged):
+		e.Class, e.Error = millracev1.Event_CLASS_PERMANENT, ErrFilterChanged.Error()
 	case errors.Is(err, ErrFeedLost):
 		e.Class = millracev1.Event_CLASS_FEED_LOST
 	case couch.Classify(err) == couch.Permanent:

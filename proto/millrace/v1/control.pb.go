@@ -308,14 +308,14 @@ func (x *FeedSlot) GetFeed() string {
 	return ""
 }
 
-// RosterEntry is one job of a feed.
+// RosterEntry is one job of a feed. What the job wants stands in its own key: a roster with
+// the filters of a thousand jobs would not fit into one.
 type RosterEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Job   string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	Run   uint64                 `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`
 	// Site that the target is reached from.
-	TargetSite    string     `protobuf:"bytes,3,opt,name=target_site,json=targetSite,proto3" json:"target_site,omitempty"`
-	Filter        *JobFilter `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	TargetSite    string `protobuf:"bytes,3,opt,name=target_site,json=targetSite,proto3" json:"target_site,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -369,13 +369,6 @@ func (x *RosterEntry) GetTargetSite() string {
 		return x.TargetSite
 	}
 	return ""
-}
-
-func (x *RosterEntry) GetFilter() *JobFilter {
-	if x != nil {
-		return x.Filter
-	}
-	return nil
 }
 
 // JobFilter says which revisions a job wants. At most one of doc_ids, selector and function
@@ -2183,13 +2176,12 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"then_after\x18\x10 \x01(\x04R\tthenAfter\"\x1e\n" +
 	"\bFeedSlot\x12\x12\n" +
-	"\x04feed\x18\x01 \x01(\tR\x04feed\"\x82\x01\n" +
+	"\x04feed\x18\x01 \x01(\tR\x04feed\"`\n" +
 	"\vRosterEntry\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x1f\n" +
 	"\vtarget_site\x18\x03 \x01(\tR\n" +
-	"targetSite\x12.\n" +
-	"\x06filter\x18\x04 \x01(\v2\x16.millrace.v1.JobFilterR\x06filter\"\xd4\x01\n" +
+	"targetSiteJ\x04\b\x04\x10\x05R\x06filter\"\xd4\x01\n" +
 	"\tJobFilter\x12\x1c\n" +
 	"\n" +
 	"by_doc_ids\x18\x01 \x01(\bR\bbyDocIds\x12\x17\n" +
@@ -2407,29 +2399,28 @@ var file_millrace_v1_control_proto_goTypes = []any{
 var file_millrace_v1_control_proto_depIdxs = []int32{
 	5,  // 0: millrace.v1.Feed.source:type_name -> millrace.v1.EndpointRef
 	3,  // 1: millrace.v1.Feed.roster:type_name -> millrace.v1.RosterEntry
-	4,  // 2: millrace.v1.RosterEntry.filter:type_name -> millrace.v1.JobFilter
-	5,  // 3: millrace.v1.Job.source:type_name -> millrace.v1.EndpointRef
-	5,  // 4: millrace.v1.Job.target:type_name -> millrace.v1.EndpointRef
-	4,  // 5: millrace.v1.Job.filter:type_name -> millrace.v1.JobFilter
-	8,  // 6: millrace.v1.Job.tuning:type_name -> millrace.v1.Tuning
-	21, // 7: millrace.v1.Job.totals:type_name -> millrace.v1.Counters
-	21, // 8: millrace.v1.Progress.counters:type_name -> millrace.v1.Counters
-	22, // 9: millrace.v1.Event.position:type_name -> millrace.v1.Position
-	0,  // 10: millrace.v1.Event.class:type_name -> millrace.v1.Event.Class
-	5,  // 11: millrace.v1.DatabaseRequest.endpoint:type_name -> millrace.v1.EndpointRef
-	15, // 12: millrace.v1.DatabaseRequest.info:type_name -> millrace.v1.DatabaseRequest.DatabaseInfo
-	16, // 13: millrace.v1.DatabaseRequest.create:type_name -> millrace.v1.DatabaseRequest.CreateDatabase
-	17, // 14: millrace.v1.DatabaseRequest.get_checkpoint:type_name -> millrace.v1.DatabaseRequest.GetCheckpoint
-	18, // 15: millrace.v1.DatabaseRequest.put_checkpoint:type_name -> millrace.v1.DatabaseRequest.PutCheckpoint
-	19, // 16: millrace.v1.DatabaseRequest.pending:type_name -> millrace.v1.DatabaseRequest.PendingChanges
-	20, // 17: millrace.v1.DatabaseRequest.get_filter:type_name -> millrace.v1.DatabaseRequest.GetFilter
-	21, // 18: millrace.v1.Status.totals:type_name -> millrace.v1.Counters
-	21, // 19: millrace.v1.Status.session:type_name -> millrace.v1.Counters
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	5,  // 2: millrace.v1.Job.source:type_name -> millrace.v1.EndpointRef
+	5,  // 3: millrace.v1.Job.target:type_name -> millrace.v1.EndpointRef
+	4,  // 4: millrace.v1.Job.filter:type_name -> millrace.v1.JobFilter
+	8,  // 5: millrace.v1.Job.tuning:type_name -> millrace.v1.Tuning
+	21, // 6: millrace.v1.Job.totals:type_name -> millrace.v1.Counters
+	21, // 7: millrace.v1.Progress.counters:type_name -> millrace.v1.Counters
+	22, // 8: millrace.v1.Event.position:type_name -> millrace.v1.Position
+	0,  // 9: millrace.v1.Event.class:type_name -> millrace.v1.Event.Class
+	5,  // 10: millrace.v1.DatabaseRequest.endpoint:type_name -> millrace.v1.EndpointRef
+	15, // 11: millrace.v1.DatabaseRequest.info:type_name -> millrace.v1.DatabaseRequest.DatabaseInfo
+	16, // 12: millrace.v1.DatabaseRequest.create:type_name -> millrace.v1.DatabaseRequest.CreateDatabase
+	17, // 13: millrace.v1.DatabaseRequest.get_checkpoint:type_name -> millrace.v1.DatabaseRequest.GetCheckpoint
+	18, // 14: millrace.v1.DatabaseRequest.put_checkpoint:type_name -> millrace.v1.DatabaseRequest.PutCheckpoint
+	19, // 15: millrace.v1.DatabaseRequest.pending:type_name -> millrace.v1.DatabaseRequest.PendingChanges
+	20, // 16: millrace.v1.DatabaseRequest.get_filter:type_name -> millrace.v1.DatabaseRequest.GetFilter
+	21, // 17: millrace.v1.Status.totals:type_name -> millrace.v1.Counters
+	21, // 18: millrace.v1.Status.session:type_name -> millrace.v1.Counters
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_millrace_v1_control_proto_init() }

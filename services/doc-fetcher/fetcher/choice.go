@@ -1,22 +1,25 @@
 package fetcher
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
+	"millrace/pkg/couch"
+	"millrace/pkg/filter"
 	"millrace/pkg/rawdoc"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
-// filter decides on documents, as the source gives them.
-type filter interface {
+// decider decides on documents, as the source gives them.
+type decider interface {
 	Match(doc []byte) (bool, error)
 }
 
 // choice is what a job wants of what it fetches. It decides on the revision that is delivered, which may be
 // another than was asked for (invariant 8). Nil wants everything. It is safe for concurrent use.
 type choice struct {
-	filter      filter // nil: every document
+	filter      decider // nil: every document
 	skipDeletes bool
 
 	mu       sync.Mutex
@@ -76,10 +79,29 @@ func withStubs(m rawdoc.Meta, doc []byte) ([]byte, error) {
 	return rawdoc.SetAttachments(doc, entries)
 }
 
-// choice is what a job wants of what is fetched for it; nil for everything.
-func (svc *Service) choice(f *millracev1.JobFilter) (*choice, error) {
-	if f == nil || !f.SkipDeletes {
+// choice is what a job wants of what is fetched for it; nil for everything. It lives as long as ctx.
+func (svc *Service) choice(ctx context.Context, job *millracev1.Job, db *couch.DB) (*choice, error) {
+	if job.GetFilter() == nil {
 		return nil, nil
 	}
-	return &choice{skipDeletes: true}, nil
+	f, err := svc.functions.Of(ctx, job, db)
+	if err != nil {
+		return nil, fmt.Errorf("filter: %w", err)
+	}
+	c := &choice{skipDeletes: !f.WantsDeleted()}
+	if f.NeedsBody() {
+		c.filter = bodyFilter{ctx, f}
+	}
+	if c.filter == nil && !c.skipDeletes {
+		return nil, nil
+	}
+	return c, nil
 }
+
+// bodyFilter decides on what stands in documents, while a batch is fetched.
+type bodyFilter struct {
+	ctx    context.Context
+	filter *filter.Filter
+}
+
+func (f bodyFilter) Match(doc []byte) (bool, error) { return f.filter.Match(f.ctx, rawdoc.Meta{}, doc) }

@@ -17,6 +17,7 @@ import (
 	"millrace/pkg/content"
 	"millrace/pkg/directory"
 	"millrace/pkg/endpoint"
+	"millrace/pkg/filter"
 	"millrace/pkg/stage"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
@@ -38,6 +39,7 @@ type Service struct {
 	unmixed    *lacking // sources without multipart answers to it
 	store      *content.Store
 	feeds      *directory.Feeds
+	functions  *filter.Functions
 	stock      *stock
 }
 
@@ -52,6 +54,8 @@ type Options struct {
 	// IndexMemory is how much memory the index of what stands in BODIES may take. Default
 	// [bodies.DefaultMemory].
 	IndexMemory int64
+	// Functions runs filter functions. Required.
+	Functions *filter.Functions
 }
 
 // New registers the stage's handlers; the stage's Run starts them.
@@ -60,7 +64,7 @@ func New(s *stage.Stage, jobs *directory.Jobs, feeds *directory.Feeds, pool *end
 		stage: s, jobs: jobs, feeds: feeds, pool: pool, retryDelay: cmp.Or(o.RetryDelay, DefaultRetryDelay),
 		lacking: newLacking(time.Now), unmixed: newLacking(time.Now),
 		store: content.New(s.Broker(), s.Publisher(), content.Options{Capacity: o.AttachmentsCapacity}),
-		stock: newStock(s.Broker(), o.IndexMemory),
+		stock: newStock(s.Broker(), o.IndexMemory), functions: o.Functions,
 	}
 	in := stage.Input{
 		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Missing(s.Site(), broker.Any),
@@ -105,7 +109,7 @@ func (svc *Service) fetch(ctx context.Context, job *millracev1.Job, b *millracev
 	if err != nil {
 		return nil, err
 	}
-	choice, err := svc.choice(job.Filter)
+	choice, err := svc.choice(ctx, job, db)
 	if err != nil {
 		return nil, err
 	}

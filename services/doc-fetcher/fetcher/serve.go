@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"millrace/pkg/directory"
+	"millrace/pkg/filter"
+	"millrace/pkg/queryserver"
 	"millrace/pkg/service"
 )
 
@@ -21,7 +23,11 @@ func Serve(ctx context.Context, env *service.Env) error {
 	if err != nil {
 		return err
 	}
-	svc, err := New(s, jobs, feeds, env.Pool, Options{AttachmentsCapacity: env.AttachmentsCapacity, IndexMemory: env.BodiesIndex})
+	functions := filter.NewFunctions(queryserver.Options{})
+	defer functions.Close()
+	svc, err := New(s, jobs, feeds, env.Pool, Options{
+		AttachmentsCapacity: env.AttachmentsCapacity, IndexMemory: env.BodiesIndex, Functions: functions,
+	})
 	if err != nil {
 		return err
 	}

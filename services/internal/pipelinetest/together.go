@@ -35,7 +35,7 @@ func (p *Pipeline) Feed(source *databasetest.Database, targets []*databasetest.D
 		}
 		jobs[i] = job
 		feed.Source = job.Source
-		feed.Roster = append(feed.Roster, &millracev1.RosterEntry{Job: job.Id, Run: 1, TargetSite: job.TargetSite, Filter: job.Filter})
+		feed.Roster = append(feed.Roster, &millracev1.RosterEntry{Job: job.Id, Run: 1, TargetSite: job.TargetSite})
 	}
 	if _, err := p.feeds.Write(p.Context(), feed, 0); err != nil {
 		p.t.Fatal(err)

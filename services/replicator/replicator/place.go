@@ -265,7 +265,7 @@ func (r *run) become(ctx context.Context, feed *millracev1.Feed) error {
 func (r *run) nextRun() uint64 { return max(r.job.Run+1, r.revision) }
 
 func (r *run) rosterEntry() *millracev1.RosterEntry {
-	return &millracev1.RosterEntry{Job: r.job.Id, Run: r.job.Run, TargetSite: r.job.TargetSite, Filter: r.job.Filter}
+	return &millracev1.RosterEntry{Job: r.job.Id, Run: r.job.Run, TargetSite: r.job.TargetSite}
 }
 
 // join takes part in a feed that is there. What was routed before is routed again for this job.

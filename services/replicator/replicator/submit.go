@@ -50,9 +50,6 @@ func (e *UnsupportedError) Error() string {
 // its end, or paused, begins anew, with a later start_time; one that is not is left as it is, and
 // Submit returns it. Errors about the replication are *[replication.FieldError] and *[UnsupportedError].
 func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev1.Job, error) {
-	if err := supported(spec); err != nil {
-		return nil, err
-	}
 	source, err := r.store(ctx, siteOf(spec.Source), spec.Source, spec.Spec)
 	if err != nil {
 		return nil, err
@@ -128,19 +125,6 @@ func (r *Registry) SetAside(ctx context.Context, but replication.Job) error {
 
 // Cancel removes the job; its run writes a last checkpoint and ends.
 func (r *Registry) Cancel(ctx context.Context, id string) error { return r.jobs.Remove(ctx, id) }
-
-// supported says what the stages do not do yet.
-func supported(spec replication.Job) error {
-	switch {
-	case spec.Filter != "":
-		return &UnsupportedError{"filter"}
-	case spec.Selector != nil:
-		return &UnsupportedError{"selector"}
-	case spec.SkipDeletes:
-		return &UnsupportedError{"skip_deletes"}
-	}
-	return nil
-}
 
 // describe makes a job of the replication, with the source of its filter function.
 func (r *Registry) describe(spec replication.Job, code string) (*millracev1.Job, error) {

@@ -61,8 +61,34 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.SelectedBatch) err
 		done := &millracev1.Done{Position: b.Position, Counters: counters}
 		return svc.stage.Publish(ctx, subjects.Done(job.Id), id, done)
 	}
-	out := &millracev1.MissingBatch{Position: b.Position, Docs: missing, Counters: counters}
+	out := &millracev1.MissingBatch{Position: b.Position, Docs: missing, Counters: counters, Bodies: handed(b.Bodies, missing)}
 	return svc.stage.Publish(ctx, subjects.Missing(job.SourceSite, job.Id), id, out)
+}
+
+// handed keeps, of what the selector has put into BODIES, what the target lacks.
+func handed(bodies []*millracev1.BodyRef, missing []*millracev1.MissingDoc) (kept []*millracev1.BodyRef) {
+	if len(bodies) == 0 {
+		return nil
+	}
+	type revision struct{ id, rev string }
+	lacks := map[revision]bool{}
+	for _, d := range missing {
+		for _, rev := range d.Revs {
+			lacks[revision{d.Id, rev}] = true
+		}
+	}
+	for _, ref := range bodies {
+		out := &millracev1.BodyRef{Sequence: ref.Sequence, Number: ref.Number, Prefix: ref.Prefix}
+		for _, d := range ref.Docs {
+			if lacks[revision{d.Id, d.Rev}] {
+				out.Docs = append(out.Docs, d)
+			}
+		}
+		if len(out.Docs) > 0 {
+			kept = append(kept, out)
+		}
+	}
+	return kept
 }
 
 // missing returns what the target lacks, or all that was selected while asking

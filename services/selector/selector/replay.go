@@ -21,8 +21,12 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 	if err != nil {
 		return err
 	}
-	entry := rosterEntry(feed, r)
-	if entry == nil {
+	v, err := svc.rosters.of(ctx, feed, roster)
+	if err != nil {
+		return err
+	}
+	m := v.inRoster(r)
+	if m == nil {
 		return fmt.Errorf("job %s, run %d has left the feed: %w", r.Job, r.Run, stage.ErrOver)
 	}
 	subject := b.Subjects().Changes(r.Feed)
@@ -64,7 +68,7 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 			return svc.lost(ctx, r, want)
 		}
 		if batch.Ordinal == want {
-			if err := svc.again(ctx, entry, &batch, roster); err != nil {
+			if err := svc.again(ctx, v, m, &batch); err != nil {
 				return err
 			}
 			want++
@@ -115,31 +119,48 @@ func (svc *Service) lost(ctx context.Context, r *millracev1.Replay, ordinal uint
 	return fmt.Errorf("%w: %w", stage.ErrOver, err)
 }
 
-func rosterEntry(feed *millracev1.Feed, r *millracev1.Replay) *millracev1.RosterEntry {
-	for _, entry := range feed.Roster {
-		if entry.Job == r.Job && entry.Run == r.Run {
-			return entry
-		}
+// inRoster returns who a replay is for; nil if it has left the feed.
+func (v *view) inRoster(r *millracev1.Replay) *member {
+	m := v.byJob[r.Job]
+	if m == nil || m.gone() || m.entry.Run != r.Run {
+		return nil
 	}
-	return nil
+	return m
 }
 
 // again routes one batch to one job.
-func (svc *Service) again(ctx context.Context, entry *millracev1.RosterEntry, b *millracev1.ChangesBatch, roster uint64) error {
+func (svc *Service) again(ctx context.Context, v *view, m *member, b *millracev1.ChangesBatch) error {
 	r := &millracev1.Routed{
-		Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal, Roster: roster,
-		Seq: b.Seq, End: b.End, Rows: uint64(len(b.Rows)), Pending: b.Pending, Only: routedJob(entry),
+		Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal, Roster: v.revision,
+		Seq: b.Seq, End: b.End, Rows: uint64(len(b.Rows)), Pending: b.Pending, Only: routedJob(m.entry),
 	}
-	if rows := choose(entry.Filter, b.Rows); len(rows) > 0 {
-		batch := selected(b, entry, rows)
+	o, err := svc.orderAgain(ctx, v, m, b)
+	if err != nil {
+		return svc.stage.Fail(ctx, selected(b, m.entry, nil).Position, err)
+	}
+	if o != nil {
 		// Not the batch's own id: the broker may remember the first routing of a
 		// batch that was lost since.
-		id := fmt.Sprintf("%s.replay.%d", stage.BatchID(batch.Position), stage.Sequence(ctx))
-		if err := svc.stage.Publish(ctx, svc.subject(entry), id, batch); err != nil {
+		id := fmt.Sprintf("%s.replay.%d", stage.BatchID(o.batch.Position), stage.Sequence(ctx))
+		if err := svc.stage.Publish(ctx, svc.subject(m.entry), id, o.batch); err != nil {
 			return err
 		}
 		r.Named = []*millracev1.RoutedJob{r.Only}
 	}
-	id := fmt.Sprintf("%s.%d.%d.%s.%d", b.Feed, b.Epoch, b.Ordinal, entry.Job, stage.Sequence(ctx))
+	id := fmt.Sprintf("%s.%d.%d.%s.%d", b.Feed, b.Epoch, b.Ordinal, m.entry.Job, stage.Sequence(ctx))
 	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Routed(b.Feed), id, r)
+}
+
+func (svc *Service) orderAgain(ctx context.Context, v *view, m *member, b *millracev1.ChangesBatch) (*order, error) {
+	if pushedDown(v.feed) {
+		return plainOrder(b, &member{entry: m.entry, job: m.job, filter: everything}), nil
+	}
+	if !m.reads() || len(b.Rows) == 0 {
+		return plainOrder(b, m), nil
+	}
+	c, err := svc.look(ctx, v, m, b)
+	if err != nil {
+		return nil, err
+	}
+	return c.order(b, m), c.failed[m]
 }

@@ -6,12 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"millrace/pkg/broker"
 	"millrace/pkg/directory"
+	"millrace/pkg/endpoint"
+	"millrace/pkg/filter"
 	"millrace/pkg/stage"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
@@ -28,14 +31,22 @@ const waiting = 64
 
 // Service routes batches to jobs. Any number of instances may run.
 type Service struct {
-	stage *stage.Stage
-	feeds *directory.Feeds
-	pace  *pace
+	stage     *stage.Stage
+	feeds     *directory.Feeds
+	pool      *endpoint.Pool
+	rosters   *rosters
+	functions *filter.Functions
+	store     *store
+	// pace and functionPace are of jobs that are slow to take what they get, and to decide.
+	pace, functionPace *pace
 }
 
 // New registers the stage's handlers; the stage's Run starts them.
-func New(s *stage.Stage, feeds *directory.Feeds) (*Service, error) {
-	svc := &Service{stage: s, feeds: feeds, pace: newPace(time.Now)}
+func New(s *stage.Stage, feeds *directory.Feeds, jobs *directory.Jobs, pool *endpoint.Pool, functions *filter.Functions) (*Service, error) {
+	svc := &Service{
+		stage: s, feeds: feeds, pool: pool, rosters: newRosters(jobs), functions: functions, store: newStore(keptBytes),
+		pace: newPace(time.Now), functionPace: newPace(time.Now),
+	}
 	b := s.Broker()
 	batches := stage.Input{
 		Stream: b.Streams().Changes, Filter: b.Subjects().Changes(broker.Any),
@@ -59,21 +70,125 @@ func (svc *Service) route(ctx context.Context, b *millracev1.ChangesBatch) error
 	if err != nil {
 		return err
 	}
+	v, err := svc.rosters.of(ctx, feed, roster)
+	if err != nil {
+		return err
+	}
 	r := &millracev1.Routed{
-		Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal, Roster: roster,
+		Feed: b.Feed, Epoch: b.Epoch, Ordinal: b.Ordinal, Roster: v.revision,
 		Seq: b.Seq, End: b.End, Rows: uint64(len(b.Rows)), Pending: b.Pending,
 	}
-	var orders []order
-	for _, entry := range feed.Roster {
-		if rows := choose(entry.Filter, b.Rows); len(rows) > 0 {
-			orders = append(orders, order{entry, selected(b, entry, rows)})
-		}
+	orders, passed, err := svc.choose(ctx, v, b)
+	if err != nil {
+		return err
 	}
 	if r.Named, r.Skipped, err = svc.deliver(ctx, orders); err != nil {
 		return err
 	}
-	id := fmt.Sprintf("%s.%d.%d.%d", b.Feed, b.Epoch, b.Ordinal, roster)
+	for _, m := range passed {
+		r.Skipped = append(r.Skipped, routedJob(m.entry))
+	}
+	id := fmt.Sprintf("%s.%d.%d.%d", b.Feed, b.Epoch, b.Ordinal, v.revision)
 	return svc.stage.Publish(ctx, svc.stage.Broker().Subjects().Routed(b.Feed), id, r)
+}
+
+// choose decides what each member gets. Those that cannot be decided for now are passed over.
+func (svc *Service) choose(ctx context.Context, v *view, b *millracev1.ChangesBatch) (orders []order, passed []*member, err error) {
+	for _, m := range v.plain {
+		if o := plainOrder(b, m); o != nil {
+			orders = append(orders, *o)
+		}
+	}
+	readers := v.readers()
+	if len(readers) == 0 || len(b.Rows) == 0 {
+		return orders, nil, nil
+	}
+	c, err := svc.look(ctx, v, nil, b)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, nil, err
+		}
+		for _, m := range readers {
+			if err := svc.report(ctx, b, m, err); err != nil {
+				return nil, nil, err
+			}
+		}
+		if len(v.plain) == 0 {
+			return nil, nil, err // it comes again, and is decided when the source can be read
+		}
+		return orders, readers, nil
+	}
+	for _, m := range readers {
+		if failure := c.failed[m]; failure != nil {
+			if err := svc.report(ctx, b, m, failure); err != nil {
+				return nil, nil, err
+			}
+		}
+		if c.failed[m] != nil || c.slow[m] {
+			passed = append(passed, m)
+		} else if o := c.order(b, m); o != nil {
+			orders = append(orders, *o)
+		}
+	}
+	return orders, passed, nil
+}
+
+// look reads the documents of a batch, if they are not known, and decides on them: for all readers, or for
+// one only.
+func (svc *Service) look(ctx context.Context, v *view, only *member, b *millracev1.ChangesBatch) (*choosing, error) {
+	for _, row := range b.Rows {
+		if strings.HasPrefix(row.Id, "_design/") {
+			svc.functions.Changed(row.Id)
+		}
+	}
+	db, err := svc.pool.DB(ctx, v.feed.Source)
+	if err != nil {
+		return nil, err
+	}
+	c := svc.newChoosing(v, only, db)
+	key := batchKey{b.Feed, b.Ordinal}
+	if k := svc.store.get(key); k != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if err := c.take(ctx, k.leaves); err != nil {
+			return nil, err
+		}
+		return c, c.out.settle(ctx)
+	}
+	k, pieces := &kept{key: key}, 0
+	err = read(ctx, db, b.Rows, func(ctx context.Context, leaves []*leaf) error {
+		if pieces++; pieces == 1 {
+			k.leaves = leaves
+		}
+		return c.take(ctx, leaves)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read documents for filters: %w", err)
+	}
+	if err := c.out.settle(ctx); err != nil {
+		return nil, err
+	}
+	if pieces == 1 && len(v.members) > 1 {
+		svc.store.put(k)
+	}
+	return c, nil
+}
+
+// plainOrder is what a member gets that decides on rows; nil for nothing.
+func plainOrder(b *millracev1.ChangesBatch, m *member) *order {
+	rows := b.Rows
+	if !m.filter.WantsAll() {
+		rows = nil
+		for _, r := range b.Rows {
+			if m.filter.WantsRow(r) {
+				rows = append(rows, r)
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return &order{m.entry, selected(b, m.entry, rows)}
 }
 
 // order is what one job gets of a batch.

@@ -1,11 +1,13 @@
 package selector_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"millrace/pkg/directory"
 	"millrace/pkg/service"
 	millracev1 "millrace/proto/millrace/v1"
 	"millrace/services/internal/pipelinetest"
@@ -25,19 +27,23 @@ type fixture struct {
 	head     uint64
 }
 
-func start(t *testing.T, roster ...*millracev1.RosterEntry) *fixture {
+func start(t *testing.T, roster ...*millracev1.Job) *fixture {
 	t.Helper()
 	f := &fixture{Pipeline: pipelinetest.Start(t, pipelinetest.Options{}), t: t}
 	f.roster(roster...)
 	return f
 }
 
-func (f *fixture) roster(roster ...*millracev1.RosterEntry) {
+func (f *fixture) roster(jobs ...*millracev1.Job) {
 	f.t.Helper()
-	for _, r := range roster {
-		r.TargetSite = site
-	}
 	var err error
+	var roster []*millracev1.RosterEntry
+	for _, job := range jobs {
+		roster = append(roster, &millracev1.RosterEntry{Job: job.Id, Run: job.Run, TargetSite: site})
+		if _, err = f.Jobs().Write(f.t.Context(), job, 0); err != nil && !errors.Is(err, directory.ErrChanged) {
+			f.t.Fatal(err)
+		}
+	}
 	f.revision, err = f.Feeds().Write(f.t.Context(), &millracev1.Feed{Id: feed, Site: "elsewhere", Roster: roster}, f.revision)
 	if err != nil {
 		f.t.Fatal(err)
@@ -102,12 +108,12 @@ func names(jobs []*millracev1.RoutedJob) string {
 	return strings.Join(out, " ")
 }
 
-func entry(job string, run uint64, ids ...string) *millracev1.RosterEntry {
-	e := &millracev1.RosterEntry{Job: job, Run: run}
+func entry(job string, run uint64, ids ...string) *millracev1.Job {
+	j := &millracev1.Job{Id: job, Run: run, Active: true}
 	if ids != nil {
-		e.Filter = &millracev1.JobFilter{ByDocIds: true, DocIds: ids}
+		j.Filter = &millracev1.JobFilter{ByDocIds: true, DocIds: ids}
 	}
-	return e
+	return j
 }
 
 func TestEveryJobGetsWhatItWantsAndTheRecordSaysWho(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"millrace/pkg/directory"
+	"millrace/pkg/filter"
+	"millrace/pkg/queryserver"
 	"millrace/pkg/service"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -18,10 +20,25 @@ func Serve(ctx context.Context, env *service.Env) error {
 	if err != nil {
 		return err
 	}
-	if _, err := New(s, feeds); err != nil {
+	jobs, err := directory.OpenJobs(ctx, env.Broker)
+	if err != nil {
 		return err
 	}
-	return service.Together(ctx, s.Run, func(ctx context.Context) error {
-		return feeds.Each(ctx, func(string, *millracev1.Feed) {})
-	})
+	functions := filter.NewFunctions(queryserver.Options{})
+	defer functions.Close()
+	svc, err := New(s, feeds, jobs, env.Pool, functions)
+	if err != nil {
+		return err
+	}
+	return service.Together(ctx, s.Run,
+		func(ctx context.Context) error { return jobs.Watch(ctx, nil) },
+		func(ctx context.Context) error { return feeds.Each(ctx, svc.changed) })
+}
+
+// changed hears of feeds: of one that is no more nothing is kept.
+func (svc *Service) changed(id string, feed *millracev1.Feed) {
+	if feed == nil {
+		svc.rosters.forget(id)
+		svc.store.forget(id)
+	}
 }
