@@ -1,25 +1,27 @@
 package mango
 
 import (
+	"errors"
 	"time"
 
 	"github.com/dlclark/regexp2/v2"
 )
 
-// matchTimeout is how long one regular expression may look at one value. CouchDB
-// counts steps (ten million) and then takes the value not to match; here the time is
-// limited and what exceeds it is an error of the selector, so that no document is
-// left out because a machine was busy.
-const matchTimeout = 250 * time.Millisecond
+// How long one regular expression may look at one value. CouchDB counts steps (ten
+// million) and then takes the value not to match; here the time is limited and what
+// exceeds it is an error of the selector, so that no document is left out because a
+// machine was busy. The second try is for a process that was not running for most of
+// the first.
+const firstTry, secondTry = 250 * time.Millisecond, time.Second
 
 // maxStack bounds the memory of a match, in slots of 8 bytes.
 const maxStack = 1 << 20
 
 // regex matches bytes as CouchDB does, which leaves Erlang's PCRE in its Latin-1
 // mode: "é" is two characters.
-type regex struct{ *regexp2.Regexp }
+type regex struct{ first, second *regexp2.Regexp }
 
-func parseRegex(pattern string) (*regexp2.Regexp, error) {
+func parseRegex(pattern string, timeout time.Duration) (*regexp2.Regexp, error) {
 	translated, err := translate(latin1(pattern))
 	if err != nil {
 		return nil, err
@@ -28,21 +30,22 @@ func parseRegex(pattern string) (*regexp2.Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	re.MatchTimeout = matchTimeout
+	re.MatchTimeout = timeout
 	return re, nil
 }
 
 func isRegex(pattern string) bool {
-	_, err := parseRegex(pattern)
+	_, err := parseRegex(pattern, firstTry)
 	return err == nil
 }
 
 func compileRegex(pattern string) condition {
-	re, err := parseRegex(pattern)
-	if err != nil { // the normaliser has tried it
+	first, err := parseRegex(pattern, firstTry)
+	second, err2 := parseRegex(pattern, secondTry)
+	if err != nil || err2 != nil { // the normaliser has tried it
 		return broken("Bad argument for operator $regex")
 	}
-	return regex{re}
+	return regex{first, second}
 }
 
 func (r regex) match(v value, _ order, why *string) verdict {
@@ -50,7 +53,11 @@ func (r regex) match(v value, _ order, why *string) verdict {
 	if !ok {
 		return no
 	}
-	matched, err := r.MatchString(latin1(text))
+	text = latin1(text)
+	matched, err := r.first.MatchString(text)
+	if err != nil && !errors.Is(err, regexp2.ErrBacktrackingStackLimit) {
+		matched, err = r.second.MatchString(text)
+	}
 	if err != nil {
 		*why = "$regex takes too long"
 		return crash
