@@ -55,14 +55,19 @@ func (s Subjects) LargeAgain(site, job string) string { return s.build("large", 
 // again ends the last token of a subject that belongs to the job before it.
 const again = "-again"
 
-// Job is the job that a subject of a stage's work belongs to: of Selected, Missing, Large, Again
-// and Write.
+// Job is the job that a subject of a stage's work belongs to: of Selected, Missing, Large, Write, and
+// those for what comes again.
 func (s Subjects) Job(subject string) string {
 	return strings.TrimSuffix(subject[strings.LastIndexByte(subject, '.')+1:], again)
 }
 
 // Write carries references to documents, to the bulk-writer at site.
 func (s Subjects) Write(site, job string) string { return s.build("write", site, job) }
+
+// WriteAgain is Write for what was fetched once more. It has room of its own: Write is full of parts whose
+// bodies are gone while the bulk-writer waits for room in Again, which the doc-fetcher can only make by publishing
+// what it has fetched once more.
+func (s Subjects) WriteAgain(site, job string) string { return s.build("write", site, job+again) }
 
 // Replay carries the orders to replay a feed's log for a job.
 func (s Subjects) Replay(job string) string { return s.build("replay", job) }

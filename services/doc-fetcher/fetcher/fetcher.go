@@ -88,7 +88,7 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.MissingBatch) erro
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p, err := svc.fetch(ctx, job, b, &publishing{svc: svc, job: job, feed: b.Position.Feed})
+	p, err := svc.fetch(ctx, job, b, &publishing{svc: svc, job: job, feed: b.Position.Feed, again: b.Part != nil && !b.Large})
 	if p != nil {
 		defer p.close()
 	}
@@ -148,6 +148,8 @@ type publishing struct {
 	job *millracev1.Job
 	// feed is whose the batch is.
 	feed string
+	// again says that it is a part that is fetched once more.
+	again bool
 	// replayed are the rejected revisions of a replay; nil in a run.
 	replayed []*millracev1.MissingDoc
 }
@@ -164,7 +166,10 @@ func (o *publishing) body(ctx context.Context, id string, payload []byte) (futur
 func (o *publishing) part(ctx context.Context, p *millracev1.WriteBatch) error {
 	subjects := o.svc.stage.Broker().Subjects()
 	subject := subjects.Write(o.job.TargetSite, o.job.Id)
-	if o.replayed != nil {
+	switch {
+	case o.again:
+		subject = subjects.WriteAgain(o.job.TargetSite, o.job.Id)
+	case o.replayed != nil:
 		subject, p.Replayed = subjects.ReplayedWrite(o.job.TargetSite, o.job.Id), o.replayed
 	}
 	// A batch that is delivered twice is fetched twice, under another attempt.

@@ -12,8 +12,8 @@ type sending struct {
 	err  error // once done is closed
 }
 
-// send publishes a part, behind those that were sent before, and returns when the job has it. It does not wait for
-// that while others wait for what this batch is still fetching: a job for which there is no room
+// send publishes a part, behind those that were sent before, and returns when the job has it. But for the last one it
+// does not wait for that while others wait for what this batch is still fetching: a job for which there is no room
 // holds up nobody but itself. The packer is locked.
 //
 // What waits here are references; the bodies stand in BODIES, the limits of which drop the oldest.
@@ -34,7 +34,7 @@ func (p *packer) send(ctx context.Context, part *millracev1.WriteBatch) error {
 		now.err = p.out.part(ctx, part)
 	}()
 	var awaited <-chan struct{}
-	if p.claim != nil {
+	if p.claim != nil && !part.Part.Last {
 		awaited = p.claim.Awaited()
 	}
 	select {

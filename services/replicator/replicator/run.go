@@ -136,6 +136,7 @@ func (r *run) clear(ctx context.Context) error {
 		{n.Missing, s.Large(r.job.SourceSite, job)},
 		{n.Missing, s.LargeAgain(r.job.SourceSite, job)},
 		{n.Write, s.Write(r.job.TargetSite, job)},
+		{n.Write, s.WriteAgain(r.job.TargetSite, job)},
 		{n.Replay, s.Replay(job)},
 		{n.Done, s.Done(job)},
 	} {

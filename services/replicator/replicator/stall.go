@@ -117,6 +117,7 @@ func (r *run) queuesEmpty(ctx context.Context) (bool, error) {
 		{n.Missing, s.Large(r.job.SourceSite, r.job.Id)},
 		{n.Missing, s.LargeAgain(r.job.SourceSite, r.job.Id)},
 		{n.Write, s.Write(r.job.TargetSite, r.job.Id)},
+		{n.Write, s.WriteAgain(r.job.TargetSite, r.job.Id)},
 	} {
 		_, err := b.Last(ctx, q.stream, q.subject)
 		if err == nil {
