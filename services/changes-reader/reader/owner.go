@@ -65,7 +65,39 @@ func (svc *Service) own(ctx context.Context, f *millracev1.Feed, epoch uint64) e
 	case err != nil || ended:
 		return err
 	}
+	if o.batch.ordinal == 0 {
+		if err := o.gather(ctx); err != nil {
+			return err
+		}
+	}
 	return o.read(ctx)
+}
+
+const (
+	// gatherStep is how often it is looked who has joined, gatherPatience how long the next one may take,
+	// and gatherMax how long a feed waits at most.
+	gatherStep     = 5 * time.Millisecond
+	gatherPatience = time.Second
+	gatherMax      = 20 * time.Second
+)
+
+// gather waits for the jobs that are about to join a new feed, as long as they come: what is read
+// before they have joined has to be routed again for each of them.
+func (o *ownership) gather(ctx context.Context) error {
+	began, last, here := time.Now(), time.Now(), 0
+	for {
+		roster := len(o.roster())
+		now := time.Now()
+		if roster > here {
+			here, last = roster, now
+		}
+		if here >= int(o.feed.Expects) || now.Sub(last) >= gatherPatience || now.Sub(began) >= gatherMax {
+			return nil
+		}
+		if err := pause.For(ctx, gatherStep); err != nil {
+			return err
+		}
+	}
 }
 
 // resume finds out where the feed's last owner got to. It is the log that says

@@ -205,19 +205,24 @@ func (r *run) pushesDown() bool {
 }
 
 // alone reports whether no other job is about to read the same from the same source.
-func (r *run) alone() bool {
+func (r *run) alone() bool { return r.others() == 0 }
+
+// others is how many other jobs are about to read the same from the same source: of a one-shot
+// job all that were submitted with it, of a continuous one those that have not begun yet.
+func (r *run) others() (n uint32) {
 	for job := range r.m.jobs.All() {
-		if job.Id == r.job.Id || job.Active || job.Continuous != r.job.Continuous || sourceKey(job) != r.sourceKey() {
+		if job.Id == r.job.Id || job.Continuous != r.job.Continuous || sourceKey(job) != r.sourceKey() {
 			continue
 		}
-		if !job.Continuous && (job.Together == "" || job.Together != r.job.Together) {
-			continue
-		}
-		if s := replication.State(job.State); s == replication.Initializing {
-			return false
+		if job.Continuous {
+			if !job.Active && job.State == string(replication.Initializing) {
+				n++
+			}
+		} else if job.Together != "" && job.Together == r.job.Together {
+			n++
 		}
 	}
-	return true
+	return n
 }
 
 // enter begins a run at a place that is chosen for it. The run is made the job's current one
@@ -285,6 +290,9 @@ func (r *run) join(ctx context.Context, feed *millracev1.Feed) error {
 // open makes the feed, and the one beside it, and lets others find them.
 func (r *run) open(ctx context.Context, p *place) error {
 	p.feed.Roster = []*millracev1.RosterEntry{r.rosterEntry()}
+	if p.feed.Key != "" {
+		p.feed.Expects = 1 + r.others()
+	}
 	joined, err := r.m.feeds.Write(ctx, p.feed, 0)
 	if err != nil {
 		return err
