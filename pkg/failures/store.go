@@ -21,6 +21,9 @@ const (
 	// reasonLimit is how much of a reason is kept, in bytes: a validation function may say
 	// anything.
 	reasonLimit = 2 << 10
+	// Filtered is the error word of a revision in the place of which the source has another one, which
+	// the job's filter does not want. It is ours: CouchDB's replicator has no records.
+	Filtered = "filtered"
 )
 
 var (

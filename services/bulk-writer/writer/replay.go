@@ -72,6 +72,10 @@ func (svc *Service) rewrite(ctx context.Context, b *millracev1.WriteBatch) (*mil
 func (svc *Service) fromRecords(ctx context.Context, a *apply, job string, b *millracev1.WriteBatch) error {
 	var without []*millracev1.Rejection
 	for _, r := range b.Rejected {
+		if r.Error == failures.Filtered { // what is written last is what the filter decides on (invariant 8)
+			without = append(without, r)
+			continue
+		}
 		doc, err := svc.kept(ctx, job, r.Id, r.Rev)
 		if errors.Is(err, failures.ErrNotKept) || errors.Is(err, failures.ErrUnknown) {
 			without = append(without, r)

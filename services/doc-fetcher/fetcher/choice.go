@@ -24,6 +24,7 @@ type choice struct {
 
 	mu       sync.Mutex
 	verdicts map[revision]bool // a revision is looked at more than once on its way
+	refused  map[string]string // the newest revision that was not wanted, by document
 }
 
 // reads reports whether bodies have to be read to choose.
@@ -34,17 +35,39 @@ func (c *choice) skips() bool { return c != nil && c.skipDeletes }
 
 // wants decides on one leaf. doc may have contents of attachments in it.
 func (c *choice) wants(m rawdoc.Meta, doc []byte) (bool, error) {
-	switch {
-	case c == nil:
+	if c == nil {
 		return true, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wanted, err := c.decide(m, doc)
+	if !wanted && err == nil {
+		if c.refused == nil {
+			c.refused = map[string]string{}
+		}
+		c.refused[m.ID] = m.Rev
+	}
+	return wanted, err
+}
+
+// inPlaceOf is a revision that was not wanted of a document; empty for none.
+func (c *choice) inPlaceOf(id string) string {
+	if c == nil {
+		return ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refused[id]
+}
+
+func (c *choice) decide(m rawdoc.Meta, doc []byte) (bool, error) {
+	switch {
 	case c.skipDeletes && m.Deleted:
 		return false, nil
 	case c.filter == nil:
 		return true, nil
 	}
 	r := revision{m.ID, m.Rev}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if verdict, known := c.verdicts[r]; known {
 		return verdict, nil
 	}

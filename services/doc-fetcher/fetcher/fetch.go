@@ -96,7 +96,13 @@ func (f *fetch) run(ctx context.Context, b *millracev1.MissingBatch) error {
 	if err != nil {
 		return err
 	}
-	return f.setAsideFetch(ctx)
+	if err := f.setAsideFetch(ctx); err != nil {
+		return err
+	}
+	if b.Position.GetReplay() != "" {
+		f.sayRefused(b.Docs)
+	}
+	return nil
 }
 
 // named rejects what has no name: nothing can be asked for by an empty id. CouchDB's replicator

@@ -115,6 +115,18 @@ func (p *packer) has(id, rev string) bool {
 	return there
 }
 
+// hasOf reports whether any revision of the document was packed.
+func (p *packer) hasOf(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for r := range p.seen {
+		if r.id == id {
+			return true
+		}
+	}
+	return false
+}
+
 // forget makes a revision fresh again whose document could not be read to its end.
 func (p *packer) forget(id, rev string) {
 	p.mu.Lock()

@@ -10,6 +10,23 @@ import (
 	millracev1 "millrace/proto/millrace/v1"
 )
 
+// sayRefused says of rejected revisions that they have become others, which the job's filter does not
+// want: their records stay, for whoever replays to decide.
+func (f *fetch) sayRefused(docs []*millracev1.MissingDoc) {
+	for _, d := range docs {
+		other := f.choice.inPlaceOf(d.Id)
+		if other == "" || f.packer.hasOf(d.Id) {
+			continue
+		}
+		for _, rev := range d.Revs {
+			f.packer.reject(&millracev1.Rejection{
+				Id: d.Id, Rev: rev, Error: failures.Filtered, Attempts: 1,
+				Reason: "the source has " + other + " in its place, which the filter of the job does not want",
+			})
+		}
+	}
+}
+
 // replay fetches rejected revisions anew. What goes wrong is said to whoever replays, and is no
 // reason to try again for ever: the records are as they were, and can be replayed again.
 func (svc *Service) replay(ctx context.Context, b *millracev1.MissingBatch) error {
