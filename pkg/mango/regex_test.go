@@ -32,3 +32,15 @@ func TestPatternThatTakesTooLong(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestSelectorsWithPatternsAreKnown(t *testing.T) {
+	for selector, want := range map[string]bool{
+		`{}`: false, `{"a":1}`: false, `{"a":{"$beginsWith":"x"}}`: false,
+		`{"a":{"$regex":"x"}}`: true, `{"$or":[{"b":1},{"$not":{"a":{"$elemMatch":{"$regex":"x"}}}}]}`: true,
+	} {
+		s, err := Parse([]byte(selector))
+		if err != nil || s.HasPattern() != want {
+			t.Errorf("%s: %v, %v", selector, s.HasPattern(), err)
+		}
+	}
+}

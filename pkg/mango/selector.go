@@ -1,13 +1,16 @@
 package mango
 
 import (
+	"slices"
+
 	"millrace/pkg/ejson"
 )
 
 // Selector is a selector that CouchDB takes. It is safe for concurrent use.
 type Selector struct {
-	normal ejson.Object
-	root   condition
+	normal  ejson.Object
+	root    condition
+	pattern bool
 }
 
 // Parse reads a selector. Errors are *[Error] with CouchDB's own words, [ErrNotObject],
@@ -28,7 +31,22 @@ func Parse(selector []byte) (*Selector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Selector{normal: normal, root: compile(normal)}, nil
+	return &Selector{normal: normal, root: compile(normal), pattern: hasPattern(normal)}, nil
+}
+
+// HasPattern reports whether the selector has a regular expression: those without cost
+// microseconds, those with may take a second for a document.
+func (s *Selector) HasPattern() bool { return s.pattern }
+
+// hasPattern may take what is compared with for a pattern.
+func hasPattern(v any) bool {
+	switch t := v.(type) {
+	case ejson.Array:
+		return slices.ContainsFunc(t, hasPattern)
+	case ejson.Object:
+		return slices.ContainsFunc(t, func(p ejson.Pair) bool { return p.Key == "$regex" || hasPattern(p.Value) })
+	}
+	return false
 }
 
 // Match says whether a document matches. Errors are *[EvaluationError]: CouchDB's

@@ -129,6 +129,13 @@ func TestSelectorsThatAreRefused(t *testing.T) {
 			post(`{"selector":{"a":{"$regex":"("}}}`, "Bad argument for operator $regex: <<40>>"),
 			post(`{"selector":{"a":1e400}}`, "invalid UTF-8 JSON"),
 		})
+		// What cannot be evaluated is a failure once there is a document to evaluate it on.
+		db.converse([]exchange{
+			{"POST", "/_changes?filter=_selector", `{"selector":{"a..b":1}}`, 200, ""},
+			{"PUT", "/a", `{"a":1}`, 201, ""},
+			{"POST", "/_changes?filter=_selector", `{"selector":{"a..b":1}}`, 500, ""},
+			{"POST", "/_changes?filter=_selector", `{"selector":{"a":{"$mod":[0,1]}}}`, 500, ""},
+		})
 		r := db.send("POST", "/_changes?filter=_selector", `{"selector":{}}`, "Content-Type", "text/plain")
 		if r.status != 415 {
 			t.Errorf("text/plain: %d %s", r.status, r.body)

@@ -12,6 +12,12 @@ type search[J comparable] struct {
 // Match appends the jobs whose selectors the document matches, each once and in no
 // particular order, and those that cannot be evaluated on it.
 func (x *Index[J]) Match(doc mango.Document, dst []Hit[J]) []Hit[J] {
+	x.each(doc, func(e *entry[J]) { dst = e.try(doc, dst) })
+	return dst
+}
+
+// each calls yield with the entries that the document may match.
+func (x *Index[J]) each(doc mango.Document, yield func(*entry[J])) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	s, _ := x.hits.Get().(*search[J])
@@ -21,14 +27,13 @@ func (x *Index[J]) Match(doc mango.Document, dst []Hit[J]) []Hit[J] {
 	defer x.hits.Put(s)
 	x.candidates(doc, s)
 	for _, e := range s.found {
-		dst = e.try(doc, dst)
+		yield(e)
 	}
 	clear(s.found)
 	s.found = s.found[:0]
 	for _, e := range x.rest {
-		dst = e.try(doc, dst)
+		yield(e)
 	}
-	return dst
 }
 
 func (e *entry[J]) try(doc mango.Document, dst []Hit[J]) []Hit[J] {

@@ -19,6 +19,9 @@ import (
 // suffice for are passed over, and replay the batch at their own pace.
 const functionBudget = time.Second
 
+// patternBudget is how long the regular expressions of one job's selector may take for a batch.
+const patternBudget = 100 * time.Millisecond
+
 // choosing is the decision about one batch for the members whose filters look into documents.
 type choosing struct {
 	svc *Service
@@ -34,15 +37,30 @@ type choosing struct {
 	slow     map[*member]bool
 	spent    time.Duration
 	compiled map[*member]*filter.Filter
+	pass     *routing.Pass[string]
 	hits     []routing.Hit[string]
 	scan     rawdoc.Scanner
 }
 
 func (svc *Service) newChoosing(v *view, only *member, db *couch.DB) *choosing {
-	return &choosing{
+	c := &choosing{
 		svc: svc, v: v, only: only, db: db, out: svc.newHander(v.feed.Id),
 		chosen: map[*member][]*leaf{}, failed: map[*member]error{}, slow: map[*member]bool{},
-		compiled: map[*member]*filter.Filter{},
+		compiled: map[*member]*filter.Filter{}, pass: v.index.Pass(patternBudget),
+	}
+	if only == nil {
+		c.passOverSlowPatterns()
+	}
+	return c
+}
+
+// passOverSlowPatterns leaves out those whose patterns took too long not long ago.
+func (c *choosing) passOverSlowPatterns() {
+	for _, m := range c.v.selectors {
+		if m.filter.Selector().HasPattern() && !c.svc.functionPace.keeps(m.entry.Job) {
+			c.slow[m] = true
+			c.pass.Skip(m.entry.Job)
+		}
 	}
 }
 
@@ -83,6 +101,9 @@ func (c *choosing) bySelectors(leaves []*leaf, want func(*member, *leaf)) error 
 			return fmt.Errorf("document %q: %w", l.meta.ID, err)
 		}
 		if c.only != nil {
+			if c.failed[c.only] != nil {
+				return nil
+			}
 			if matches, err := c.only.filter.Selector().Match(doc); err != nil {
 				c.fail(c.only, fmt.Errorf("document %q: %w", l.meta.ID, err))
 			} else if matches && c.fits(c.only.filter, l) {
@@ -90,11 +111,14 @@ func (c *choosing) bySelectors(leaves []*leaf, want func(*member, *leaf)) error 
 			}
 			continue
 		}
-		c.hits = c.v.index.Match(doc, c.hits[:0])
+		c.hits = c.pass.Match(doc, c.hits[:0])
 		for _, hit := range c.hits {
 			m := c.v.byJob[hit.Job]
 			switch {
 			case m == nil || m.filter == nil: // it has joined since, and is not concerned
+			case errors.Is(hit.Err, routing.ErrTooSlow):
+				c.slow[m] = true
+				c.svc.functionPace.late(hit.Job)
 			case hit.Err != nil:
 				c.fail(m, fmt.Errorf("document %q: %w", l.meta.ID, hit.Err))
 			case c.fits(m.filter, l):
