@@ -3,6 +3,7 @@ package queryserver_test
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -214,6 +215,7 @@ func TestQueryIsWhatTheReplicatorAsksFor(t *testing.T) {
 		`{"l":["x","y"],"m":[65,66],"e":[],"n":["x",["y",65]]}`:                `{"l":"xy","m":"AB","e":"","n":"xyA"}`,
 		`{"o":{"a":["b",{"c":null}]},"p":{}}`:                                  `{"o":"{[{<<\"a\">>,[<<\"b\">>,{[{<<\"c\">>,null}]}]}]}","p":"{[]}"}`,
 		`{"a":1e30,"b":100000.0,"c":1e22,"d":12345678901234567890123,"e":0.1}`: `{"a":"1.0e30","b":"1.0e5","c":"1.0e22","d":"12345678901234567890123","e":"0.1"}`,
+		`{"key":"[1,2]","startkey":5,"endkey":"\"x\"","descending":true}`:      `{"key":[1,2],"startkey":5,"endkey":"x","descending":true}`,
 		`{"since":"5","feed":"x","style":"y","timeout":"1","dup":"1"}`:         `{"dup":"1"}`,
 	} {
 		got, err := queryserver.Query("d/f", "all_docs", true, []byte(params)[:len(params):len(params)])
@@ -223,7 +225,7 @@ func TestQueryIsWhatTheReplicatorAsksFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var all, expected map[string]string
+		var all, expected map[string]any
 		if err := errors.Join(json.Unmarshal(got, &all), json.Unmarshal([]byte(want), &expected)); err != nil {
 			t.Fatal(err)
 		}
@@ -231,12 +233,12 @@ func TestQueryIsWhatTheReplicatorAsksFor(t *testing.T) {
 			expected[name] = value
 		}
 		for name, value := range expected {
-			if all[name] != value || len(all) != len(expected) {
+			if !reflect.DeepEqual(all[name], value) || len(all) != len(expected) {
 				t.Errorf("%s: the query is %s; %s is not %q", params, got, name, value)
 			}
 		}
 	}
-	for _, params := range []string{`{"l":[1.5]}`, `{"l":[{"a":1}]}`, `{"l":[300]}`, `{"l":[true]}`, `{"l":[200]}`, `[]`} {
+	for _, params := range []string{`{"l":[1.5]}`, `{"l":[{"a":1}]}`, `{"l":[300]}`, `{"l":[true]}`, `{"l":[200]}`, `[]`, `{"key":"x"}`, `{"startkey":""}`} {
 		if got, err := queryserver.Query("d/f", "all_docs", false, []byte(params)); err == nil {
 			t.Errorf("%s has the query %s", params, got)
 		}

@@ -52,7 +52,7 @@ func TestIdleEnginesAreFew(t *testing.T) {
 
 func TestIdleEnginesAreReleased(t *testing.T) {
 	var lines []string
-	f := filters(t, queryserver.Options{Idle: time.Millisecond, Log: func(_ *queryserver.Filter, line string) { lines = append(lines, line) }})
+	f := filters(t, queryserver.Options{Idle: time.Nanosecond, Log: func(_ *queryserver.Filter, line string) { lines = append(lines, line) }})
 	deadline := time.Now().Add(time.Minute)
 	for counted(t, f, &lines, "a", `{}`); counted(t, f, &lines, "a", `{}`) != "1"; {
 		if time.Now().After(deadline) {

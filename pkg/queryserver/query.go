@@ -18,8 +18,10 @@ import (
 //
 // As there, text is itself, numbers, booleans and null are as Erlang writes them, a list is the
 // text of its strings and bytes one after another, and an object is a term of Erlang (which is not
-// broken into lines here). Parameters called feed, style, since or timeout are not seen.
-// The error is about a list with anything else in it; CouchDB's replication ends at that too.
+// broken into lines here). Parameters called feed, style, since or timeout are not seen, and
+// the text of those that views have (key, startkey, endkey, descending) is read as JSON.
+// The error is about a list with anything else in it, or text that is no JSON; CouchDB's
+// replication ends at that too.
 func Query(filter, style string, continuous bool, params jsontext.Value) (jsontext.Value, error) {
 	query := []member{{"filter", filter}}
 	own := []member{{"feed", "normal"}, {"style", style}, {"since", "0"}, {"timeout", "10000"}}
@@ -43,9 +45,21 @@ func Query(filter, style string, continuous bool, params jsontext.Value) (jsonte
 		if err != nil {
 			return nil, fmt.Errorf("query_params: %s: %w", p.name, err)
 		}
+		if viewParameter(p.name) && !jsontext.Value(text).IsValid(lenient) {
+			return nil, fmt.Errorf("query_params: %s is no JSON: %.100s", p.name, text)
+		}
 		query = append(query, member{p.name, text})
 	}
 	return object(append(query, own...)), nil
+}
+
+// viewParameter says whether CouchDB reads a parameter as JSON for functions.
+func viewParameter(name string) bool {
+	switch name {
+	case "key", "startkey", "endkey", "descending":
+		return true
+	}
+	return false
 }
 
 type member struct{ name, value string }
@@ -63,6 +77,10 @@ func object(members []member) jsontext.Value {
 			out = append(out, ',')
 		}
 		out = append(append(out, quote(m.name)...), ':')
+		if viewParameter(m.name) {
+			out = append(out, m.value...)
+			continue
+		}
 		out = append(out, quote(m.value)...)
 	}
 	return append(out, '}')
