@@ -38,7 +38,8 @@ func TestHostilePatternIsItsJobsAlone(t *testing.T) {
 		return c, got
 	}
 	hostile := v.byJob["hostile"]
-	if c, got := count(nil); c.failed[hostile] == nil || got["plain"] != 200 || got["pattern"] != 200 || len(c.failed) != 1 {
+	pattern := v.byJob["pattern"] // may be slow, on a slow machine
+	if c, got := count(nil); c.failed[hostile] == nil || got["plain"] != 200 || got["pattern"] != 200 && !c.slow[pattern] || len(c.failed) != 1 {
 		t.Errorf("chosen %v, failed %v", got, c.failed)
 	}
 	if c, _ := count(hostile); c.failed[hostile] == nil {
@@ -46,7 +47,7 @@ func TestHostilePatternIsItsJobsAlone(t *testing.T) {
 	}
 	svc.functionPace.late("hostile")
 	svc.functionPace.late("pattern")
-	if c, got := count(nil); !c.slow[v.byJob["pattern"]] || got["plain"] != 200 || got["pattern"] != 0 {
+	if c, got := count(nil); !c.slow[pattern] || got["plain"] != 200 || got["pattern"] != 0 {
 		t.Errorf("while it is late: chosen %v, slow %v", got, c.slow)
 	}
 }
