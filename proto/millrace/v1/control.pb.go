@@ -116,9 +116,9 @@ type Feed struct {
 	// ordinal of that one from before this feed was opened. What changes from then on is above it.
 	Then      string `protobuf:"bytes,15,opt,name=then,proto3" json:"then,omitempty"`
 	ThenAfter uint64 `protobuf:"varint,16,opt,name=then_after,json=thenAfter,proto3" json:"then_after,omitempty"`
-	// How many jobs are about to join: the reading waits a moment for them, so that they need not have
-	// what they missed routed again.
-	Expects       uint32 `protobuf:"varint,17,opt,name=expects,proto3" json:"expects,omitempty"`
+	// The jobs that are about to join: the reading waits for them as long as they have not begun
+	// and not failed, so that they need not have what they missed routed again.
+	Expected      []string `protobuf:"bytes,17,rep,name=expected,proto3" json:"expected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -265,11 +265,11 @@ func (x *Feed) GetThenAfter() uint64 {
 	return 0
 }
 
-func (x *Feed) GetExpects() uint32 {
+func (x *Feed) GetExpected() []string {
 	if x != nil {
-		return x.Expects
+		return x.Expected
 	}
-	return 0
+	return nil
 }
 
 // FeedSlot is the value of a key of the bucket "feeds": the feed that jobs with the same key
@@ -2164,7 +2164,7 @@ var File_millrace_v1_control_proto protoreflect.FileDescriptor
 
 const file_millrace_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x19millrace/v1/control.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\xdb\x03\n" +
+	"\x19millrace/v1/control.proto\x12\vmillrace.v1\x1a\x1amillrace/v1/position.proto\"\xdd\x03\n" +
 	"\x04Feed\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x120\n" +
@@ -2184,8 +2184,8 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\btogether\x18\x0e \x01(\tR\btogether\x12\x12\n" +
 	"\x04then\x18\x0f \x01(\tR\x04then\x12\x1d\n" +
 	"\n" +
-	"then_after\x18\x10 \x01(\x04R\tthenAfter\x12\x18\n" +
-	"\aexpects\x18\x11 \x01(\rR\aexpects\"\x1e\n" +
+	"then_after\x18\x10 \x01(\x04R\tthenAfter\x12\x1a\n" +
+	"\bexpected\x18\x11 \x03(\tR\bexpected\"\x1e\n" +
 	"\bFeedSlot\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\tR\x04feed\"`\n" +
 	"\vRosterEntry\x12\x10\n" +

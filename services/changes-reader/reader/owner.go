@@ -11,7 +11,9 @@ import (
 
 	"millrace/pkg/broker"
 	"millrace/pkg/couch"
+	"millrace/pkg/directory"
 	"millrace/pkg/pause"
+	"millrace/pkg/replication"
 	"millrace/pkg/stage"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
@@ -74,30 +76,52 @@ func (svc *Service) own(ctx context.Context, f *millracev1.Feed, epoch uint64) e
 }
 
 const (
-	// gatherStep is how often it is looked who has joined, gatherPatience how long the next one may take,
-	// and gatherMax how long a feed waits at most.
-	gatherStep     = 5 * time.Millisecond
-	gatherPatience = time.Second
-	gatherMax      = 20 * time.Second
+	// gatherStep is how often it is looked who has joined, gatherLook how often those are looked after who
+	// have not, and gatherMax how long a feed waits at most.
+	gatherStep = 5 * time.Millisecond
+	gatherLook = 500 * time.Millisecond
+	gatherMax  = time.Minute
 )
 
-// gather waits for the jobs that are about to join a new feed, as long as they come: what is read
-// before they have joined has to be routed again for each of them.
+// gather waits for the jobs that are about to join a new feed: what is read before they have joined has to
+// be routed again for each of them. One that fails before it has, is not waited for.
 func (o *ownership) gather(ctx context.Context) error {
-	began, last, here := time.Now(), time.Now(), 0
-	for {
-		roster := len(o.roster())
-		now := time.Now()
-		if roster > here {
-			here, last = roster, now
+	missing := map[string]bool{}
+	for _, job := range o.feed.Expected {
+		missing[job] = true
+	}
+	for began, looked := time.Now(), time.Now(); ; {
+		for _, entry := range o.roster() {
+			delete(missing, entry.Job)
 		}
-		if here >= int(o.feed.Expects) || now.Sub(last) >= gatherPatience || now.Sub(began) >= gatherMax {
+		now := time.Now()
+		if len(missing) == 0 || now.Sub(began) >= gatherMax {
 			return nil
+		}
+		if now.Sub(looked) >= gatherLook {
+			looked = now
+			if err := o.lookAfter(ctx, missing); err != nil {
+				return err
+			}
 		}
 		if err := pause.For(ctx, gatherStep); err != nil {
 			return err
 		}
 	}
+}
+
+// lookAfter forgets jobs that are not about to begin any more.
+func (o *ownership) lookAfter(ctx context.Context, missing map[string]bool) error {
+	for id := range missing {
+		job, err := o.svc.jobs.Newest(ctx, id)
+		if err != nil && !errors.Is(err, directory.ErrUnknown) {
+			return err
+		}
+		if job == nil || job.Active && job.Feed != o.feed.Id || !job.Active && job.State != string(replication.Initializing) {
+			delete(missing, id)
+		}
+	}
+	return nil
 }
 
 // resume finds out where the feed's last owner got to. It is the log that says

@@ -111,8 +111,20 @@ func (r *run) newFeed(kind string) *millracev1.Feed {
 	return &millracev1.Feed{
 		Id:   broker.Token(fmt.Sprintf("%s.%d.%s.%s", r.job.Id, r.nextRun(), r.progress.SessionId, kind)),
 		Site: r.job.SourceSite, Source: r.job.Source, Style: r.style(),
-		BatchRows: directory.Tuning(r.job).GetBatchRows(),
+		BatchRows: r.batchRows(),
 	}
+}
+
+// batchesTogether is how many times the usual batch those of a feed may have that many jobs choose from. Of
+// 500 rows each of them would want a few, and every few rows are a message and a request at each stage.
+const batchesTogether = 16
+
+func (r *run) batchRows() uint32 {
+	rows := directory.Tuning(r.job).GetBatchRows()
+	if f := r.job.GetFilter(); len(f.GetSelector()) == 0 && f.GetFunction() == "" {
+		return rows
+	}
+	return rows * min(1+uint32(len(r.others())), batchesTogether)
 }
 
 func (r *run) style() string {
@@ -205,24 +217,24 @@ func (r *run) pushesDown() bool {
 }
 
 // alone reports whether no other job is about to read the same from the same source.
-func (r *run) alone() bool { return r.others() == 0 }
+func (r *run) alone() bool { return len(r.others()) == 0 }
 
-// others is how many other jobs are about to read the same from the same source: of a one-shot
+// others are the other jobs that are about to read the same from the same source: of a one-shot
 // job all that were submitted with it, of a continuous one those that have not begun yet.
-func (r *run) others() (n uint32) {
+func (r *run) others() (ids []string) {
 	for job := range r.m.jobs.All() {
 		if job.Id == r.job.Id || job.Continuous != r.job.Continuous || sourceKey(job) != r.sourceKey() {
 			continue
 		}
 		if job.Continuous {
 			if !job.Active && job.State == string(replication.Initializing) {
-				n++
+				ids = append(ids, job.Id)
 			}
 		} else if job.Together != "" && job.Together == r.job.Together {
-			n++
+			ids = append(ids, job.Id)
 		}
 	}
-	return n
+	return ids
 }
 
 // enter begins a run at a place that is chosen for it. The run is made the job's current one
@@ -291,7 +303,7 @@ func (r *run) join(ctx context.Context, feed *millracev1.Feed) error {
 func (r *run) open(ctx context.Context, p *place) error {
 	p.feed.Roster = []*millracev1.RosterEntry{r.rosterEntry()}
 	if p.feed.Key != "" {
-		p.feed.Expects = 1 + r.others()
+		p.feed.Expected = r.others()
 	}
 	joined, err := r.m.feeds.Write(ctx, p.feed, 0)
 	if err != nil {

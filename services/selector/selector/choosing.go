@@ -8,7 +8,6 @@ import (
 
 	"millrace/pkg/couch"
 	"millrace/pkg/filter"
-	"millrace/pkg/mango"
 	"millrace/pkg/rawdoc"
 	"millrace/pkg/routing"
 	"millrace/pkg/stage"
@@ -96,9 +95,9 @@ func (c *choosing) bySelectors(leaves []*leaf, want func(*member, *leaf)) error 
 		return nil
 	}
 	for _, l := range leaves {
-		doc, err := mango.Decode(l.doc)
+		doc, err := l.decoded()
 		if err != nil {
-			return fmt.Errorf("document %q: %w", l.meta.ID, err)
+			return err
 		}
 		if c.only != nil {
 			if c.failed[c.only] != nil {

@@ -5,9 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"millrace/pkg/couch"
+	"millrace/pkg/mango"
 	"millrace/pkg/pause"
 	"millrace/pkg/rawdoc"
 	millracev1 "millrace/proto/millrace/v1"
@@ -29,14 +34,37 @@ type leaf struct {
 	doc  []byte
 	// ref is where it stands in BODIES; nil if it does not.
 	ref *bodyRef
+	// seen is the document as selectors see it, once one has looked.
+	seen *mango.Document
 }
+
+// decoded is the document as selectors see it. Whoever decides on the leaf has it alone.
+func (l *leaf) decoded() (mango.Document, error) {
+	if l.seen == nil {
+		doc, err := mango.Decode(l.doc)
+		if err != nil {
+			return doc, fmt.Errorf("document %q: %w", l.meta.ID, err)
+		}
+		l.seen = &doc
+	}
+	return *l.seen, nil
+}
+
+// requestRevs is how many leaves are asked for in a request, and requestsAtOnce how many requests a batch
+// makes at once.
+const (
+	requestRevs    = 1000
+	requestsAtOnce = 2
+)
 
 // reading reads the leaves of a batch's rows, as the doc-fetcher reads them: a document may have been
 // edited since, and what is read is what is delivered (invariant 8).
 type reading struct {
 	db   *couch.DB
-	seen map[revision]bool
 	take func(context.Context, []*leaf) error
+
+	mu   sync.Mutex // guards what follows, and is held while a piece is taken
+	seen map[revision]bool
 	open []*leaf
 	size int
 }
@@ -55,25 +83,34 @@ func read(ctx context.Context, db *couch.DB, rows []*millracev1.Row, take func(c
 			wants = append(wants, couch.BulkGetRequest{ID: row.Id, Rev: rev})
 		}
 	}
-	for attempt := 0; len(wants) > 0; attempt++ {
+	var group errgroup.Group
+	group.SetLimit(requestsAtOnce)
+	for some := range slices.Chunk(wants, requestRevs) {
+		group.Go(func() error { return r.all(ctx, some) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.flush(ctx)
+}
+
+// all asks for leaves until each is there, or known not to be.
+func (r *reading) all(ctx context.Context, wants []couch.BulkGetRequest) error {
+	for attempt := 0; ; attempt++ {
 		missing, err := r.bulk(ctx, wants)
-		if err != nil {
+		if err != nil || len(missing) == 0 {
 			return err
 		}
-		if wants = missing; len(wants) == 0 {
-			break
-		}
+		wants = missing
 		if attempt == missingRetries {
-			if err := r.singly(ctx, wants); err != nil {
-				return err
-			}
-			break
+			return r.singly(ctx, wants)
 		}
 		if err := pause.For(ctx, missingDelay); err != nil {
 			return err
 		}
 	}
-	return r.flush(ctx)
 }
 
 // bulk asks for all in one request, and returns what the source did not find or did not answer.
@@ -153,6 +190,8 @@ func (r *reading) one(ctx context.Context, w couch.BulkGetRequest) error {
 // add takes a leaf in, once: a source that is asked for an ancestor and its leaf returns the leaf
 // twice. The document may be used again by who read it.
 func (r *reading) add(ctx context.Context, meta rawdoc.Meta, doc []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	key := revision{meta.ID, meta.Rev}
 	if r.seen[key] {
 		return nil
@@ -165,6 +204,7 @@ func (r *reading) add(ctx context.Context, meta rawdoc.Meta, doc []byte) error {
 	return nil
 }
 
+// flush hands over what was read. The reading is locked.
 func (r *reading) flush(ctx context.Context) error {
 	if len(r.open) == 0 {
 		return nil
