@@ -285,7 +285,8 @@ func (e *engine) run(function string, args [][]byte) (string, error) {
 	fn := lib.XJS_GetPropertyStr(e.tls, e.realm, global, name)
 	defer e.free(fn)
 
-	const size = int(unsafe.Sizeof(lib.TJSValue{}))
+	var v lib.TJSValue
+	size := int(unsafe.Sizeof(v))
 	argv := e.tls.Alloc(size * len(args))
 	defer e.tls.Free(size * len(args))
 	for i, arg := range args {
