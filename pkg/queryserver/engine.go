@@ -228,11 +228,11 @@ func (e *engine) guard(limit time.Duration, run func() error) (err error) {
 	return run()
 }
 
-// begin starts the time of a call.
+// begin starts the time of a call, unless there is none any more.
 func (e *engine) begin(limit time.Duration) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.killed {
+	if e.killed || e.clock.stop.Load() { // interrupted between two calls
 		return false
 	}
 	e.calling = true
