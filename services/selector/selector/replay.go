@@ -44,22 +44,16 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 	if err != nil {
 		return fmt.Errorf("replay feed %s: %w", r.Feed, err)
 	}
-	log, err := b.Follow(ctx, b.Streams().Changes, subject, from, broker.LogOptions{})
-	if errors.Is(err, broker.ErrGap) {
-		return svc.lost(ctx, r, r.First)
-	}
-	if err != nil {
-		return fmt.Errorf("replay feed %s: %w", r.Feed, err)
-	}
-	defer log.Close() //nolint:errcheck // it was read only
+	// Not by a consumer: there may be hundreds of replays, each waiting for room.
 	for want := r.First; ; {
-		e, err := log.Next(ctx)
-		if errors.Is(err, broker.ErrGap) || errors.Is(err, broker.ErrClaimLost) {
+		e, err := b.Next(ctx, b.Streams().Changes, subject, from)
+		if errors.Is(err, broker.ErrGone) || errors.Is(err, broker.ErrClaimLost) {
 			return svc.lost(ctx, r, want)
 		}
 		if err != nil {
 			return fmt.Errorf("replay feed %s: %w", r.Feed, err)
 		}
+		from = e.Sequence + 1
 		var batch millracev1.ChangesBatch
 		if err := proto.Unmarshal(e.Data, &batch); err != nil {
 			return fmt.Errorf("replay feed %s: %w", r.Feed, err)

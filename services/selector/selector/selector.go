@@ -29,6 +29,10 @@ const Name = "selector"
 // the reader goes on behind them, and the watermark stands.
 const waiting = 64
 
+// replays is how many jobs may have their batches routed again at once. Each waits for room most of the
+// time, and those of a feed that begin together read its documents once.
+const replays = 256
+
 // Service routes batches to jobs. Any number of instances may run.
 type Service struct {
 	stage     *stage.Stage
@@ -57,7 +61,7 @@ func New(s *stage.Stage, feeds *directory.Feeds, jobs *directory.Jobs, pool *end
 	}
 	replays := stage.Input{
 		Stream: b.Streams().Replay, Filter: b.Subjects().Replay(broker.Any),
-		Durable: Name + "-replay", InFlight: 8, InOrder: true,
+		Durable: Name + "-replay", InFlight: replays, InOrder: true,
 	}
 	return svc, stage.Consume(s, replays, svc.replay)
 }
@@ -146,33 +150,59 @@ func (svc *Service) look(ctx context.Context, v *view, only *member, b *millrace
 		return nil, err
 	}
 	c := svc.newChoosing(v, only, db)
-	key := batchKey{b.Feed, b.Ordinal}
-	if k := svc.store.get(key); k != nil {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if err := c.take(ctx, k.leaves); err != nil {
-			return nil, err
+	if len(v.members) == 1 {
+		if err := read(ctx, db, b.Rows, c.take); err != nil {
+			return nil, fmt.Errorf("read documents for filters: %w", err)
 		}
 		return c, c.out.settle(ctx)
 	}
-	k, pieces := &kept{key: key}, 0
-	err = read(ctx, db, b.Rows, func(ctx context.Context, leaves []*leaf) error {
-		if pieces++; pieces == 1 {
-			k.leaves = leaves
-		}
-		return c.take(ctx, leaves)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read documents for filters: %w", err)
-	}
-	if err := c.out.settle(ctx); err != nil {
+	k := svc.store.of(batchKey{b.Feed, b.Ordinal})
+	if err := k.take(ctx); err != nil {
 		return nil, err
 	}
-	if pieces == 1 && len(v.members) > 1 {
-		svc.store.put(k)
+	defer k.leave()
+	if k.read {
+		err = c.take(ctx, k.leaves)
+	} else {
+		err = svc.fill(ctx, k, c, b)
 	}
-	return c, nil
+	if err != nil {
+		return nil, err
+	}
+	return c, c.out.settle(ctx)
 }
+
+// fill reads a batch and decides on it, and keeps what was read, if it is not too much: those who come for
+// it meanwhile wait.
+func (svc *Service) fill(ctx context.Context, k *kept, c *choosing, b *millracev1.ChangesBatch) error {
+	size, fits := 0, true
+	var leaves []*leaf
+	err := read(ctx, c.db, b.Rows, func(ctx context.Context, piece []*leaf) error {
+		for _, l := range piece {
+			size += len(l.doc) + len(l.meta.ID) + leafBytes
+		}
+		if fits = fits && svc.store.fits(size); fits {
+			leaves = append(leaves, piece...)
+		} else {
+			leaves = nil
+		}
+		return c.take(ctx, piece)
+	})
+	if err != nil || !fits {
+		svc.store.abandon(k)
+	}
+	if err != nil {
+		return fmt.Errorf("read documents for filters: %w", err)
+	}
+	if fits {
+		k.leaves, k.size, k.read = leaves, size, true
+		svc.store.filled(k)
+	}
+	return nil
+}
+
+// leafBytes is about what a leaf takes in memory beside its document.
+const leafBytes = 400
 
 // plainOrder is what a member gets that decides on rows; nil for nothing.
 func plainOrder(b *millracev1.ChangesBatch, m *member) *order {

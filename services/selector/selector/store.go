@@ -2,6 +2,7 @@ package selector
 
 import (
 	"container/list"
+	"context"
 	"sync"
 )
 
@@ -15,13 +16,29 @@ type batchKey struct {
 	ordinal uint64
 }
 
-// kept is the leaves of one batch. Who decides on them holds its lock: it may publish them.
+// kept is what was read of one batch, or is being read. Whoever decides on the leaves has it alone: they
+// may be published.
 type kept struct {
-	mu     sync.Mutex
 	key    batchKey
+	had    chan struct{} // has room for the one who has it
 	leaves []*leaf
+	read   bool // all leaves are there
 	size   int
+	// listed: it is in the store, which may have dropped it while somebody has it.
+	listed bool
 }
+
+// take waits until nobody else has it.
+func (k *kept) take(ctx context.Context) error {
+	select {
+	case k.had <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (k *kept) leave() { <-k.had }
 
 // store keeps the newest readings.
 type store struct {
@@ -37,32 +54,41 @@ func newStore(limit int) *store {
 	return &store{limit: limit, order: list.New(), byKey: map[batchKey]*list.Element{}}
 }
 
-// get returns what was read of a batch; nil if that is not kept.
-func (s *store) get(key batchKey) *kept {
+// fits reports whether a batch of so many bytes is kept at all: one must not push out all others.
+func (s *store) fits(size int) bool { return size <= s.limit/4 }
+
+// of returns what is kept of a batch: nothing yet, for the first who asks.
+func (s *store) of(key batchKey) *kept {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.byKey[key]
-	if e == nil {
-		return nil
+	if e := s.byKey[key]; e != nil {
+		s.order.MoveToFront(e)
+		return e.Value.(*kept)
 	}
-	s.order.MoveToFront(e)
-	return e.Value.(*kept)
+	k := &kept{key: key, had: make(chan struct{}, 1), listed: true}
+	s.byKey[key] = s.order.PushFront(k)
+	return k
 }
 
-// put keeps what was read of a batch, and drops what was used longest ago.
-func (s *store) put(k *kept) {
-	for _, l := range k.leaves {
-		k.size += len(l.doc) + len(l.meta.ID) + 200
-	}
+// filled is told that all of a batch was read, and drops what was used longest ago.
+func (s *store) filled(k *kept) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byKey[k.key] != nil || k.size > s.limit {
+	if !k.listed {
 		return
 	}
-	s.byKey[k.key] = s.order.PushFront(k)
 	s.size += k.size
 	for s.size > s.limit {
 		s.drop(s.order.Back())
+	}
+}
+
+// abandon is told that a batch is not kept.
+func (s *store) abandon(k *kept) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.listed {
+		s.drop(s.byKey[k.key])
 	}
 }
 
@@ -81,6 +107,7 @@ func (s *store) forget(feed string) {
 
 func (s *store) drop(e *list.Element) {
 	k := s.order.Remove(e).(*kept)
+	k.listed = false
 	delete(s.byKey, k.key)
 	s.size -= k.size
 }
