@@ -41,8 +41,8 @@ func (r *run) checkStall(ctx context.Context) error {
 	switch {
 	case feed.trimmed && r.mark.Head() > r.mark.Ordinal():
 		return &crash{lost: true, reason: "no progress: the feed's log is gone"}
-	case head <= r.mark.Ordinal() && !feed.there:
-		// There would be no end to wait for, and nothing else that is lost to notice it by.
+	case !feed.there:
+		// Nobody routes what is left of it, and there would be no end to wait for.
 		return &crash{lost: true, reason: "no progress: the feed is no more"}
 	case head <= r.mark.Ordinal():
 		return nil
