@@ -68,7 +68,7 @@ func New(s *stage.Stage, jobs *directory.Jobs, feeds *directory.Feeds, pool *end
 	}
 	in := stage.Input{
 		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Missing(s.Site(), broker.Any),
-		Durable: Name + "-" + s.Site(), InFlight: 16, Workers: jobs.Workers,
+		Durable: Name + "-" + s.Site(), InFlight: 32, Workers: jobs.Workers,
 	}
 	// Those wait for room, and nothing else shall wait for a place to work behind them.
 	large := stage.Input{
