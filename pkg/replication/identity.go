@@ -52,55 +52,63 @@ func (s *Spec) ext() string {
 	return ext
 }
 
-// filterIdentity is what the id takes of the filter.
-func (s *Spec) filterIdentity(code string) (ejson.Array, error) {
+// filterIdentity is what the id takes of the selection. What CouchDB cannot do, skip_deletes,
+// counts as well: whoever stops skipping deletions wants those that were skipped.
+func (s *Selection) filterIdentity(code string) (terms ejson.Array, err error) {
 	switch {
 	case s.DocIDs != nil:
 		ids := ejson.Array{}
 		for _, id := range s.DocIDs {
 			ids = append(ids, id)
 		}
-		return ejson.Array{ids}, nil
+		terms = ejson.Array{ids}
 	case s.Selector != nil:
-		normal, err := parseSelector(s.Selector)
-		return ejson.Array{normal}, err
-	case s.Filter == "":
-		return nil, nil
+		normal, err := parseSelector("selector", s.Selector)
+		if err != nil {
+			return nil, err
+		}
+		terms = ejson.Array{normal}
+	case s.Filter != "":
+		params, err := s.queryParams("")
+		if err != nil {
+			return nil, err
+		}
+		function := s.Filter
+		if !s.builtinFilter() {
+			function = trimCode(code)
+		}
+		terms = ejson.Array{function, params}
 	}
-	params, err := s.queryParams()
-	if err != nil {
-		return nil, err
+	if s.SkipDeletes {
+		terms = append(terms, ejson.Atom("skip_deletes"))
 	}
-	if s.builtinFilter() {
-		return ejson.Array{s.Filter, params}, nil
-	}
-	return ejson.Array{trimCode(code), params}, nil
+	return terms, nil
 }
 
-func (s *Spec) queryParams() (any, error) {
+func (s *Selection) queryParams(place string) (any, error) {
 	if s.QueryParams == nil {
 		return ejson.Object{}, nil
 	}
 	params, err := ejson.Parse(s.QueryParams)
 	if err != nil {
-		return nil, refuse("query_params", "parameter `query_params`: %v", err)
+		return nil, refuse(place+"query_params", "parameter `%squery_params`: %v", place, err)
 	}
 	return params, nil
 }
 
 // parseSelector reads and normalises a selector.
-func parseSelector(selector []byte) (ejson.Object, error) {
+func parseSelector(field string, selector []byte) (ejson.Object, error) {
 	s, err := mango.Parse(selector)
 	var refused *mango.Error
 	switch {
 	case err == nil:
 		return s.Canonical(), nil
 	case errors.Is(err, mango.ErrNotObject):
-		return nil, mustBe("selector", "a JSON object")
+		return nil, mustBe(field, "a JSON object")
 	case errors.As(err, &refused):
-		return nil, refuse("selector", "parameter `selector`: %s", refused.Reason)
+		return nil, refuse(field, "parameter `%s`: %s", field, refused.Reason)
 	}
-	return nil, refuse("selector", "parameter `selector`: %v", err)
+	return nil, refuse(field, "parameter `%s`: %v", field, err)
 }
 
 // trimCode removes the spaces around a filter function that is written on one

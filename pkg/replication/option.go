@@ -26,11 +26,6 @@ func (d *draft) option(name string, v jsontext.Value) (err error) {
 		return d.cancelID(name, v)
 	case "continuous":
 		return asBool(name, v, &d.Continuous)
-	case "create_target":
-		return asBool(name, v, &d.CreateTarget)
-	case "create_target_params":
-		d.CreateTargetParams, err = createParams(name, v)
-		return err
 	case "winning_revs_only":
 		return asBool(name, v, &d.WinningRevsOnly)
 	case "since_seq":
@@ -43,32 +38,13 @@ func (d *draft) option(name string, v jsontext.Value) (err error) {
 		d.UserCtx, err = userCtx(name, v)
 		return err
 	}
-	if known, err := d.selection(name, v); known {
+	if known, err := d.Terms.option("", name, v); known {
 		return err
 	}
 	if known, err := d.addition(name, v); known {
 		return err
 	}
 	return d.tuning(name, v)
-}
-
-// selection are the options that choose documents.
-func (d *draft) selection(name string, v jsontext.Value) (known bool, err error) {
-	switch name {
-	case "doc_ids":
-		if v.Kind() != 'n' { // null means absent
-			d.DocIDs, err = docIDs(v)
-		}
-	case "filter":
-		err = d.filterName(v)
-	case "query_params":
-		err = asObject(name, "an object", v, &d.QueryParams)
-	case "selector":
-		err = asObject(name, "a JSON object", v, &d.Selector)
-	default:
-		return false, nil
-	}
-	return true, err
 }
 
 // addition are the options that CouchDB does not have.
@@ -80,8 +56,6 @@ func (d *draft) addition(name string, v jsontext.Value) (known bool, err error) 
 		d.targetSite, err = siteName(name, v)
 	case "paused":
 		err = asBool(name, v, &d.Paused)
-	case "skip_deletes":
-		err = asBool(name, v, &d.SkipDeletes)
 	default:
 		return false, nil
 	}
@@ -123,16 +97,15 @@ func (d *draft) cancelID(name string, v jsontext.Value) error {
 	return nil
 }
 
-func (d *draft) filterName(v jsontext.Value) error {
+func filterName(field string, v jsontext.Value) (string, error) {
 	name, err := asString(v)
 	if err != nil {
-		return mustBe("filter", "a string")
+		return "", mustBe(field, "a string")
 	}
 	if !strings.HasPrefix(name, "_") && (!strings.Contains(name, "/") || strings.Contains(name, "\n")) {
-		return refuse("filter", "Invalid filter. Must match `ddocname/filtername`.")
+		return "", refuse(field, "Invalid filter. Must match `ddocname/filtername`.")
 	}
-	d.Filter = name
-	return nil
+	return name, nil
 }
 
 // since takes what a server may have given out as a sequence. CouchDB takes

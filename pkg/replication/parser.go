@@ -3,7 +3,6 @@ package replication
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -60,10 +59,10 @@ func (p Parser) Parse(doc []byte) (*Spec, error) {
 		return &d.Spec, nil
 	}
 	for _, step := range []func() error{
-		d.exclusive,
+		func() error { return exclusive("", d.raw) },
 		func() error { return d.source(p) },
 		func() error { return d.targets(p) },
-		d.filter,
+		func() error { return d.Terms.check("") },
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -126,21 +125,6 @@ func proxyURL(field string, v jsontext.Value) (Secret, error) {
 	return Secret(raw), nil
 }
 
-// exclusive: two ways to choose documents contradict each other.
-func (d *draft) exclusive() error {
-	given := 0
-	for _, field := range []string{"doc_ids", "filter", "selector"} {
-		v, ok := d.raw[field]
-		if ok && (field != "doc_ids" || v.Kind() != 'n') {
-			given++
-		}
-	}
-	if given > 1 {
-		return refuse("filter", "`doc_ids`,`filter`,`selector` are mutually exclusive")
-	}
-	return nil
-}
-
 func (d *draft) source(p Parser) error {
 	v, ok := d.raw["source"]
 	if !ok {
@@ -154,48 +138,6 @@ func (d *draft) source(p Parser) error {
 	return nil
 }
 
-// targets reads target or targets, of which there must be one.
-func (d *draft) targets(p Parser) error {
-	v, one := d.raw["target"]
-	list, several := d.raw["targets"]
-	switch {
-	case one && several:
-		return refuse("targets", "`target` is mutually exclusive with `targets`")
-	case several:
-		return d.targetList(p, list)
-	case !one:
-		return refuse("target", "Missing replicator database")
-	}
-	e, err := p.parseEndpoint("target", v)
-	if err != nil {
-		return err
-	}
-	d.Targets = []Endpoint{d.placed(e, d.targetProxy, d.targetSite)}
-	return nil
-}
-
-func (d *draft) targetList(p Parser, v jsontext.Value) error {
-	values, err := asArray("targets", v)
-	if err != nil {
-		return err
-	}
-	if len(values) == 0 {
-		return mustBe("targets", "an array of at least one database")
-	}
-	for i, one := range values {
-		field := fmt.Sprintf("targets.%d", i)
-		e, err := p.parseEndpoint(field, one)
-		if err != nil {
-			return err
-		}
-		if slices.ContainsFunc(d.Targets, func(o Endpoint) bool { return o.URL == e.URL }) {
-			return refuse(field, "parameter `targets` names %s twice", e.URL)
-		}
-		d.Targets = append(d.Targets, d.placed(e, d.targetProxy, d.targetSite))
-	}
-	return nil
-}
-
 // placed adds what the document says of a whole side; an endpoint's own site and proxy
 // count more.
 func (d *draft) placed(e Endpoint, proxy Secret, site string) Endpoint {
@@ -206,24 +148,6 @@ func (d *draft) placed(e Endpoint, proxy Secret, site string) Endpoint {
 		e.Site = site
 	}
 	return e
-}
-
-func (d *draft) filter() error {
-	if d.Selector != nil {
-		_, err := parseSelector(d.Selector)
-		return err
-	}
-	if d.QueryParams != nil {
-		if _, err := d.queryParams(); err != nil {
-			return err
-		}
-	}
-	if d.Filter == "_view" {
-		if _, ok := viewParam(d.QueryParams); !ok {
-			return refuse("query_params", "Invalid `view` parameter.")
-		}
-	}
-	return nil
 }
 
 // milliseconds reads a duration of at least one.

@@ -1,8 +1,6 @@
 package replication
 
 import (
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -17,7 +15,7 @@ type Spec struct {
 	// Source and Targets. A document with `target` has one target; our
 	// `targets` may list several, which makes one job each.
 	Source  Endpoint
-	Targets []Endpoint
+	Targets []Target
 
 	// Cancel asks to end the replication that the other fields describe, or
 	// that CancelID names if it is not zero; Source and Targets are then empty.
@@ -25,20 +23,11 @@ type Spec struct {
 	Cancel   bool
 	CancelID ID
 
-	Continuous         bool
-	CreateTarget       bool
-	CreateTargetParams url.Values
-	WinningRevsOnly    bool
-
-	// At most one of DocIDs, Filter and Selector is given. DocIDs is sorted,
-	// without repetitions, and not nil when given: an empty one selects nothing.
-	DocIDs []string
-	// Filter is "designdoc/name", or a built-in such as "_view"; "" for none.
-	Filter string
-	// QueryParams is the raw object of the filter's parameters, nil if absent.
-	QueryParams jsontext.Value
-	// Selector is the raw Mango selector, nil if absent.
-	Selector jsontext.Value
+	Continuous      bool
+	WinningRevsOnly bool
+	// Terms are those of the document. Of a document with `targets` they are for targets
+	// that have none of their own.
+	Terms
 
 	// SinceSeq is the raw sequence to start at where there is no checkpoint;
 	// nil for the beginning.
@@ -51,9 +40,8 @@ type Spec struct {
 	// UserCtx is what the document says of the user, nil if nothing.
 	UserCtx *UserCtx
 
-	// Paused and SkipDeletes are ours: do not run; do not replicate deletions.
-	Paused      bool
-	SkipDeletes bool
+	// Paused is ours: do not run.
+	Paused bool
 
 	// Ignored lists options that were given and have no meaning here.
 	Ignored []string
@@ -99,43 +87,3 @@ func DefaultTuning() Tuning {
 		RetriesPerRequest:  5,
 	}
 }
-
-// Job is one replication: a spec with one of its targets.
-type Job struct {
-	*Spec
-	Target Endpoint
-}
-
-// Jobs returns a job for every target.
-func (s *Spec) Jobs() []Job {
-	jobs := make([]Job, len(s.Targets))
-	for i, t := range s.Targets {
-		jobs[i] = Job{s, t}
-	}
-	return jobs
-}
-
-// FilterDesignDoc returns the design document, without "_design/", and the name
-// of the filter function that has to be fetched from the source to compute the
-// id; false when there is none.
-func (s *Spec) FilterDesignDoc() (designDoc, name string, ok bool) {
-	if s.Filter == "" || s.builtinFilter() {
-		return "", "", false
-	}
-	return strings.Cut(s.Filter, "/")
-}
-
-// View returns the design document, without "_design/", and the view of the
-// built-in filter _view; false for any other filter.
-func (s *Spec) View() (designDoc, view string, ok bool) {
-	if s.Filter != "_view" {
-		return "", "", false
-	}
-	param, ok := viewParam(s.QueryParams)
-	if !ok {
-		return "", "", false
-	}
-	return strings.Cut(param, "/")
-}
-
-func (s *Spec) builtinFilter() bool { return strings.HasPrefix(s.Filter, "_") }

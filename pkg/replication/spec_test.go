@@ -155,8 +155,8 @@ func TestFieldErrorsNameTheField(t *testing.T) {
 		{`"source_site":""`, "source_site", "parameter `source_site` must be the name of a site"},
 		{`"paused":"no"`, "paused", "parameter `paused` must be a boolean"},
 		{`"targets":[]`, "targets", "parameter `targets` must be an array of at least one database"},
-		{`"targets":["http://x","http://x/"]`, "targets.1", "parameter `targets` names http://x/ twice"},
-		{`"targets":["http://x","y"]`, "targets.1", "local_endpoints_not_supported"},
+		{`"targets":["http://x","http://x/"]`, "targets[1]", "`targets[1]` is the same replication as `targets[0]`"},
+		{`"targets":["http://x","y"]`, "targets[1]", "local_endpoints_not_supported"},
 	} {
 		_, err := spec(t, c.fields)
 		var f *FieldError

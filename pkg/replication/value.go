@@ -95,8 +95,8 @@ func siteName(field string, v jsontext.Value) (string, error) {
 
 // docIDs are unescaped as CouchDB's replicator does it for clients of old:
 // + is a space, and what is not properly escaped stays as it is.
-func docIDs(v jsontext.Value) ([]string, error) {
-	ids, err := asStrings("doc_ids", v)
+func docIDs(field string, v jsontext.Value) ([]string, error) {
+	ids, err := asStrings(field, v)
 	if err != nil {
 		return nil, err
 	}
