@@ -10,6 +10,7 @@ import (
 	"millrace/pkg/replication"
 	millracev1 "millrace/proto/millrace/v1"
 	"millrace/services/internal/databasetest"
+	"millrace/services/replicator/replicator"
 )
 
 // Submit makes a replication a job. Options are further members of its document, each with
@@ -32,6 +33,24 @@ func (p *Pipeline) SubmitDocument(doc []byte) *millracev1.Job {
 		p.t.Fatal(err)
 	}
 	return job
+}
+
+// Registry is the pipeline's registry.
+func (p *Pipeline) Registry() *replicator.Registry { return p.registry }
+
+// SubmitAll makes a replication document a job for each of its targets.
+func (p *Pipeline) SubmitAll(source *databasetest.Database, targets, options string) []*millracev1.Job {
+	p.t.Helper()
+	spec, err := replication.ParseSpec(fmt.Appendf(nil, `{"source":%q,"targets":[%s],"checkpoint_interval":20,"retries_per_request":0%s}`,
+		source.Address(), targets, options))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	jobs, err := p.registry.SubmitAll(p.Context(), spec)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return jobs
 }
 
 // Cancel removes a job.

@@ -130,7 +130,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		case job == nil:
 			m.drop(id, errRemoved)
 			m.sweeper.want()
-		case !replication.State(job.State).Terminal() && job.State != string(replication.Paused):
+		case !idle(job):
 			m.take(ctx, job)
 		}
 	})

@@ -84,7 +84,7 @@ func (m *Manager) release(ctx context.Context, lease *broker.Lease) {
 // idle reports that nothing is to be done for the job in its present state.
 func idle(job *millracev1.Job) bool {
 	s := replication.State(job.State)
-	return s.Terminal() || s == replication.Paused
+	return s.Terminal() || s == replication.Paused || job.Held
 }
 
 // live runs the job until it is at its end: again after each crash, after a wait.

@@ -3,13 +3,10 @@ package replicator
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
 	"millrace/pkg/control"
@@ -50,42 +47,18 @@ func (e *UnsupportedError) Error() string {
 // its end, or paused, begins anew, with a later start_time; one that is not is left as it is, and
 // Submit returns it. Errors about the replication are *[replication.FieldError] and *[UnsupportedError].
 func (r *Registry) Submit(ctx context.Context, spec replication.Job) (*millracev1.Job, error) {
-	source, err := r.store(ctx, siteOf(spec.Source), spec.Source, spec.Spec)
+	jobs, err := r.submit(ctx, []replication.Job{spec})
 	if err != nil {
 		return nil, err
 	}
-	code, err := r.filterCode(ctx, spec, source)
-	if err != nil {
-		return nil, err
-	}
-	job, err := r.describe(spec, code)
-	if err != nil {
-		return nil, err
-	}
-	job.Source = source
-	if job.Target, err = r.store(ctx, job.TargetSite, spec.Target, spec.Spec); err != nil {
-		return nil, err
-	}
-	for {
-		there, revision, err := r.jobs.Read(ctx, job.Id)
-		switch {
-		case errors.Is(err, directory.ErrUnknown):
-		case err != nil:
-			return nil, err
-		default:
-			job.Run, job.Active, job.Feed = there.Run, there.Active, there.Feed
-			if under := replication.State(there.State); !under.Terminal() && (under == replication.Paused) == spec.Paused &&
-				proto.Equal(settled(there), settled(job)) {
-				return there, nil
-			}
-			job.StartTime = max(job.StartTime, there.StartTime+1) // whatever the clock says
-		}
-		_, err = r.jobs.Write(ctx, job, revision)
-		if errors.Is(err, directory.ErrChanged) {
-			continue
-		}
-		return job, err
-	}
+	return jobs[0], nil
+}
+
+// SubmitAll makes the replication a job for each of its targets, as Submit does, and returns them in the
+// order of the targets. None begins before all are there: they read the source
+// together. What is wrong with one of them is found before there is any.
+func (r *Registry) SubmitAll(ctx context.Context, spec *replication.Spec) ([]*millracev1.Job, error) {
+	return r.submit(ctx, spec.Jobs())
 }
 
 // settled is what of a job the replication decides.
