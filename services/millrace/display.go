@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -37,6 +38,10 @@ type display struct {
 	notes       []string
 	replication string // its id
 	failures    string // the command that lists what could not be written
+	// board shows it together with others; nil for one that is alone. target is then its name.
+	board  *board
+	target string
+	failed error // why it is at its end, where it is not completed
 	// result is what CouchDB's replicator would answer; only of one that is finished.
 	result checkpoint.Result
 }
@@ -59,7 +64,11 @@ func (d *display) note(notes []string) {
 			continue
 		}
 		d.notes = append(d.notes, text)
-		if !d.json && !d.quiet {
+		switch {
+		case d.json, d.quiet:
+		case d.board != nil:
+			d.board.remark(d.target, text)
+		default:
 			d.clear()
 			fmt.Fprintf(d.err, "note: %s\n", text)
 		}
@@ -74,6 +83,8 @@ func (d *display) status(s *millracev1.Status) {
 	case d.quiet, d.settled:
 	case d.json:
 		d.printJSON(d.progress("progress"))
+	case d.board != nil:
+		d.board.refresh()
 	case d.bar:
 		d.draw()
 	case time.Since(d.lastLine) >= lineInterval:
@@ -91,17 +102,41 @@ func (d *display) job(j *millracev1.Job) {
 	}
 	d.state, d.reason = j.State, j.Reason
 	if d.json && !d.quiet {
-		d.printJSON(map[string]any{
+		d.printJSON(d.named(map[string]any{
 			"type": "state", "state": j.State, "reason": j.Reason, "replication_id": j.ReplicationId,
 			"error_count": j.ErrorCount, "notes": j.Notes,
-		})
+		}))
 		return
 	}
 	if j.State == string(replication.Crashing) && !d.quiet {
-		d.clear()
 		again := time.Until(time.Unix(0, j.RetryAt)).Round(100 * time.Millisecond)
-		fmt.Fprintf(d.err, "crashed (%d in a row): %s; next attempt in %s\n", j.ErrorCount, j.Reason, max(0, again))
+		line := fmt.Sprintf("crashed (%d in a row): %s; next attempt in %s", j.ErrorCount, j.Reason, max(0, again))
+		if d.board != nil {
+			d.board.tell(d.target, line)
+			return
+		}
+		d.clear()
+		fmt.Fprintln(d.err, line)
 	}
+}
+
+// ended tells of an end that is not that of the others.
+func (d *display) ended(err error) {
+	var code *exitError
+	if !errors.As(err, &code) || code.err == nil {
+		return // it is completed, but for what the target refused
+	}
+	if d.failed = err; d.board != nil && !d.json && !d.quiet {
+		d.board.tell(d.target, err.Error())
+	}
+}
+
+// named says which target it is that JSON is about, where there are several.
+func (d *display) named(out map[string]any) map[string]any {
+	if d.board != nil {
+		out["target"], out["replication_id"] = d.target, d.replication
+	}
+	return out
 }
 
 func (d *display) completed(j *millracev1.Job) error {
@@ -135,7 +170,7 @@ func (d *display) progress(kind string) map[string]any {
 	for name, n := range counted(s.Session) {
 		out[name] = n
 	}
-	return out
+	return d.named(out)
 }
 
 // counted are CouchDB's counters under CouchDB's names.
@@ -165,10 +200,12 @@ func (d *display) settle() { d.settled = true }
 func (d *display) summary() {
 	if d.json {
 		out := d.progress("summary")
-		out["ok"], out["state"] = d.finished || d.continuous, d.state
+		out["ok"], out["state"] = d.finished || d.continuous && d.failed == nil, d.state
 		out["totals"], out["notes"], out["replication_id"] = counted(d.totals), d.notes, d.replication
 		if d.finished {
 			out["result"] = d.result
+		} else if d.failed != nil {
+			out["error"] = d.failed.Error()
 		}
 		if d.last.Session.GetDocWriteFailures() > 0 {
 			out["failures"] = d.failures
@@ -177,6 +214,13 @@ func (d *display) summary() {
 		return
 	}
 	c := d.last.Session
+	if d.board != nil {
+		fmt.Fprintf(d.out, "%s: ", d.target)
+	}
+	if d.board != nil && d.failed != nil && !d.finished {
+		fmt.Fprintf(d.out, "%v\n", d.failed)
+		return
+	}
 	fmt.Fprintf(d.out, "%s in %s: missing_checked %d, missing_found %d, docs_read %d, docs_written %d, doc_write_failures %d (%s)\n",
 		d.outcome(), time.Since(d.began).Round(10*time.Millisecond), c.GetMissingChecked(), c.GetMissingFound(),
 		c.GetDocsRead(), c.GetDocsWritten(), c.GetDocWriteFailures(), size(c.GetBytesWritten()))

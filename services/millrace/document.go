@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -23,7 +23,10 @@ type documentFlags struct {
 	file                                      string
 	continuous, createTarget, winningRevsOnly bool
 	createTargetParams                        map[string]string
-	docIDs                                    []string
+	docIDs, eachDocID                         []string
+	selector, filter                          string
+	queryParams                               []string
+	skipDeletes                               bool
 	docIDsFile, sinceSeq                      string
 	noCheckpoints, noBulkGet                  bool
 	workers, batchSize                        int
@@ -43,6 +46,11 @@ func (d *documentFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&d.createTarget, "create-target", false, "create the target database if it is not there")
 	f.StringToStringVar(&d.createTargetParams, "create-target-params", nil, "parameters for creating it (q=2,n=1,partitioned=true)")
 	f.StringSliceVar(&d.docIDs, "doc-ids", nil, "replicate these documents only")
+	f.StringArrayVar(&d.eachDocID, "doc-id", nil, "replicate this document only; may be repeated")
+	f.StringVar(&d.selector, "selector", "", "replicate what this Mango selector (`JSON`) matches only")
+	f.StringVar(&d.filter, "filter", "", "replicate what the filter function `designdoc/name` of the source takes only, or _view, or _design")
+	f.StringArrayVar(&d.queryParams, "query-param", nil, "parameter for the filter function, `name=value`; may be repeated")
+	f.BoolVar(&d.skipDeletes, "skip-deletes", false, "replicate no deletions")
 	f.StringVar(&d.docIDsFile, "doc-ids-file", "", "replicate the documents named in this file only, one a line")
 	f.StringVar(&d.sinceSeq, "since-seq", "", "start here where there is no checkpoint")
 	f.BoolVar(&d.winningRevsOnly, "winning-revs-only", false, "replicate winning revisions only, no conflicts")
@@ -56,9 +64,9 @@ func (d *documentFlags) add(f *pflag.FlagSet) {
 	f.DurationVar(&d.connectionTimeout, "connection-timeout", t.ConnectionTimeout, "how long a connection may be silent")
 }
 
-// arguments checks how many there are: a document has both databases.
+// arguments checks how many there are: a document has all databases.
 func (d *documentFlags) arguments(args []string) error {
-	if len(args) == 2 || len(args) == 0 && d.file != "" {
+	if len(args) >= 2 || len(args) == 0 && d.file != "" {
 		return nil
 	}
 	return fmt.Errorf("expected SOURCE and TARGET, got %d arguments", len(args))
@@ -80,6 +88,7 @@ func (d *documentFlags) document(stdin io.Reader) (map[string]any, error) {
 		"create-target-params": {"create_target_params", d.createTargetParams},
 		"since-seq":            {"since_seq", sinceSeq(d.sinceSeq)},
 		"winning-revs-only":    {"winning_revs_only", d.winningRevsOnly},
+		"skip-deletes":         {"skip_deletes", d.skipDeletes},
 		"no-checkpoints":       {"use_checkpoints", !d.noCheckpoints},
 		"no-bulk-get":          {"use_bulk_get", !d.noBulkGet},
 		"workers":              {"worker_processes", d.workers},
@@ -93,13 +102,17 @@ func (d *documentFlags) document(stdin io.Reader) (map[string]any, error) {
 			doc[option.field] = option.value
 		}
 	}
-	ids, err := d.ids()
+	chosen, err := d.selection()
 	if err != nil {
 		return nil, err
 	}
-	if ids != nil {
-		doc["doc_ids"] = quoted(ids)
+	if chosen["doc_ids"] != nil || chosen["selector"] != nil || chosen["filter"] != nil {
+		// Two ways to choose contradict each other: the flags' takes the place of the document's.
+		for _, field := range []string{"doc_ids", "selector", "filter", "query_params"} {
+			delete(doc, field)
+		}
 	}
+	maps.Copy(doc, chosen)
 	return doc, nil
 }
 
@@ -130,45 +143,12 @@ func (d *documentFlags) read(stdin io.Reader) (map[string]any, error) {
 	return doc, nil
 }
 
-// quoted are ids as a document has them, in which CouchDB decodes percent escapes, and
-// a plus sign to a space. On the command line an id is what it is.
-func quoted(ids []string) []string {
-	escape := strings.NewReplacer("%", "%25", "+", "%2B")
-	out := make([]string, len(ids))
-	for i, id := range ids {
-		out[i] = escape.Replace(id)
-	}
-	return out
-}
-
 // sinceSeq is a number where the server counts with numbers, as PouchDB does.
 func sinceSeq(given string) any {
 	if json.Valid([]byte(given)) && strings.Trim(given, "0123456789") == "" {
 		return json.RawMessage(given)
 	}
 	return given
-}
-
-func (d *documentFlags) ids() ([]string, error) {
-	if d.docIDsFile == "" {
-		return d.docIDs, nil
-	}
-	f, err := os.Open(d.docIDsFile)
-	if err != nil {
-		return nil, fmt.Errorf("--doc-ids-file: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // it was read only
-	ids := append([]string{}, d.docIDs...)
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if id := lines.Text(); id != "" {
-			ids = append(ids, id)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("--doc-ids-file: %w", err)
-	}
-	return ids, nil
 }
 
 func endpointObject(e couch.Endpoint) map[string]any {

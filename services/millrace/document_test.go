@@ -26,7 +26,11 @@ func specOf(document string, args ...string) (replication.Job, error) {
 	if err := r.document.arguments(f.Args()); err != nil {
 		return replication.Job{}, err
 	}
-	return r.spec(strings.NewReader(document), f.Args())
+	spec, err := r.spec(strings.NewReader(document), f.Args())
+	if err != nil {
+		return replication.Job{}, err
+	}
+	return spec.Jobs()[0], nil
 }
 
 const from, to = "http://127.0.0.1/a", "http://127.0.0.1/b"
@@ -111,7 +115,7 @@ func TestWrongCommandLinesSayWhatIsWrong(t *testing.T) {
 		{"", "parameter `checkpoint_interval` must be an integer of 1 or more", []string{"--checkpoint-interval", "-1s", from, to}},
 		{`{` + both + `,"paused":true}`, "`paused` is not supported", []string{"--document", "-"}},
 		{`{` + both + `,"cancel":true}`, "`cancel` is not supported", []string{"--document", "-"}},
-		{`{"source":"` + from + `","targets":["` + from + `/1","` + to + `"]}`, "`targets` is not supported", []string{"--document", "-"}},
+		{`{"source":"` + from + `","targets":["` + to + `",{"target":"` + to + `/2","selector":[]}]}`, "parameter `targets[1].selector` must be", []string{"--document", "-"}},
 		{"", "--document: open ", []string{"--document", filepath.Join(t.TempDir(), "absent")}},
 	} {
 		if _, err := specOf(c.document, c.args...); err == nil || !strings.Contains(err.Error(), c.says) {

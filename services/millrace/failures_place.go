@@ -201,16 +201,23 @@ func listed(dir string) ([]*recordedJob, error) {
 	return jobs, json.Unmarshal(content, &jobs)
 }
 
-// list adds a job to those that the data directory says it has. Whoever does has the directory.
-func list(dir string, job *millracev1.Job) error {
+// list adds jobs to those that the data directory says it has. Whoever does has the directory.
+func list(dir string, added []*millracev1.Job) error {
 	jobs, err := listed(dir)
 	if err != nil {
 		jobs = nil // there is none yet, or a damaged one
 	}
-	jobs = slices.DeleteFunc(jobs, func(j *recordedJob) bool { return j == nil || j.ID == job.Id })
-	r := recordedOf(job)
-	r.State = ""
-	content, err := json.Marshal(append(jobs, r))
+	are := make(map[string]bool, len(added))
+	for _, job := range added {
+		are[job.Id] = true
+	}
+	jobs = slices.DeleteFunc(jobs, func(j *recordedJob) bool { return j == nil || are[j.ID] })
+	for _, job := range added {
+		r := recordedOf(job)
+		r.State = ""
+		jobs = append(jobs, r)
+	}
+	content, err := json.Marshal(jobs)
 	if err != nil {
 		return err
 	}

@@ -1,23 +1,18 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"millrace/pkg/broker"
-	"millrace/pkg/credential"
 	"millrace/pkg/replication"
 	"millrace/pkg/service"
 	"millrace/pkg/telemetry"
@@ -42,9 +37,10 @@ func newReplicateCommand() *cobra.Command {
 	r := &replicateFlags{config: service.FromEnvironment()}
 	r.config.LogLevel = "error"
 	cmd := &cobra.Command{
-		Use:   "replicate SOURCE TARGET | --document FILE",
-		Short: "Replicate one database into another",
-		Long: `Replicates the database at URL SOURCE into the one at URL TARGET.
+		Use:   "replicate SOURCE TARGET [TARGET...] | --document FILE",
+		Short: "Replicate one database into another, or into several",
+		Long: `Replicates the database at URL SOURCE into the one at URL TARGET, or into each of several,
+for which the source is read once. A target that fails holds up no other.
 
 The pipeline runs in this process, with its streams in the data directory; with --nats
 the services at that broker do the work, and this command shows how it goes. The
@@ -57,7 +53,8 @@ from ~/.netrc; tokens, API keys and proxies from the flags and variables below. 
 never printed.
 
 With --document, the fields of CouchDB's replication document are read from a file, endpoints
-included; options that have no effect here are named.
+included; options that have no effect here are named. Its "targets" may each have terms
+of their own: {"targets": [{"target": URL, "selector": {...}}, ...]}.
 
 ` + exitCodes,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -122,7 +119,7 @@ func (r *replicateFlags) run(cmd *cobra.Command, databases []string) error {
 }
 
 // attempt submits the replication and shows how it goes, for as long as the broker keeps it.
-func (r *replicateFlags) attempt(cmd *cobra.Command, dir string, spec replication.Job, log *slog.Logger) (*display, error) {
+func (r *replicateFlags) attempt(cmd *cobra.Command, dir string, spec *replication.Spec, log *slog.Logger) (*board, error) {
 	o := r.node(dir, spec, log)
 	client, stop, err := r.start(cmd.Context(), o)
 	if err != nil {
@@ -152,90 +149,14 @@ func (r *replicateFlags) start(ctx context.Context, o node.Options) (*node.Clien
 	return n.Client, n.Stop, nil
 }
 
-// spec makes a replication of the command line, by way of CouchDB's document, so that
-// the command accepts what a document does and refuses it with the same words. Of
-// databases there are two, or none when the document has them.
-func (r *replicateFlags) spec(stdin io.Reader, databases []string) (replication.Job, error) {
-	doc, err := r.document.document(stdin)
-	if err != nil {
-		return replication.Job{}, err
-	}
-	for i := range r.endpoints {
-		if err := r.endpoint(doc, i, databases); err != nil {
-			return replication.Job{}, err
-		}
-	}
-	encoded, err := json.Marshal(doc)
-	if err != nil {
-		return replication.Job{}, err
-	}
-	spec, err := replication.ParseSpec(encoded)
-	if err != nil {
-		return replication.Job{}, err
-	}
-	return oneJob(spec)
-}
-
-// endpoint puts one of the databases into the document, or what the flags say into the
-// document's.
-func (r *replicateFlags) endpoint(doc map[string]any, i int, databases []string) error {
-	field := []string{"source", "target"}[i]
-	there, ok := doc[field]
-	arg := ""
-	if len(databases) > i {
-		arg = databases[i]
-	} else if !ok {
-		return nil // the document lacks it, or has `targets`
-	}
-	o, err := r.endpoints[i].object(there, arg, r.netrc, r.config.NATS != "")
-	if err != nil {
-		return fmt.Errorf("%s: %w", strings.ToUpper(field), err)
-	}
-	doc[field] = o
-	return nil
-}
-
-// oneJob is the job that the command shows to its end. What a document says beyond that is
-// for a server that keeps documents.
-func oneJob(spec *replication.Spec) (replication.Job, error) {
-	switch {
-	case spec.Cancel:
-		return replication.Job{}, &replicator.UnsupportedError{Field: "cancel"}
-	case spec.Paused:
-		return replication.Job{}, &replicator.UnsupportedError{Field: "paused"}
-	case len(spec.Targets) > 1:
-		return replication.Job{}, &replicator.UnsupportedError{Field: "targets"}
-	}
-	return spec.Jobs()[0], nil
-}
-
-// node says what the pipeline runs on: a broker of its own per replication, so that
-// two of them run side by side.
-func (r *replicateFlags) node(dir string, spec replication.Job, log *slog.Logger) node.Options {
-	config := r.config
-	// Of a broker of its own, the only jobs are those of whoever runs the command.
-	config.AnySecret, config.SecretNetrc = config.NATS == "", cmp.Or(config.SecretNetrc, r.netrc, credential.NetrcFile())
-	return node.Options{
-		Config:  config,
-		DataDir: filepath.Join(replicateDir(dir), replicator.PairID(spec)),
-		Only:    &spec,
-		PerJob:  min(spec.WorkerProcesses, replicator.MaxWorkers),
-		UUID:    r.uuid, UUIDFile: filepath.Join(dir, "uuid"),
-		Log: log,
-		Replicator: replicator.Options{
-			FailPermanent: true, Backoff: impatient, StallInterval: r.stallInterval, LeaseTTL: 5 * time.Second,
-		},
-	}
-}
-
 // impatient is the wait after crashes while somebody is watching: seconds, where
 // CouchDB's scheduler has minutes.
 func impatient(crashes int) time.Duration {
 	return min(500*time.Millisecond<<min(crashes, 10), 30*time.Second)
 }
 
-// replicate runs the job to its end and returns what is to be summed up.
-func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec replication.Job, dataDir string) (*display, error) {
+// replicate runs the jobs to their end and returns what is to be summed up.
+func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec *replication.Spec, dataDir string) (*board, error) {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	w, err := watch(ctx, n)
@@ -243,23 +164,30 @@ func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec repl
 		return nil, failedError(err)
 	}
 	defer w.stop()
-	job, err := n.Registry().Submit(ctx, spec)
+	jobs, err := n.Registry().SubmitAll(ctx, spec)
 	if err != nil {
 		return nil, usageOrFailed(err)
 	}
 	if r.config.NATS == "" {
-		if err := list(dataDir, job); err != nil {
-			return nil, failedError(fmt.Errorf("note the job in the data directory: %w", err))
+		if err := list(dataDir, jobs); err != nil {
+			return nil, failedError(fmt.Errorf("note the jobs in the data directory: %w", err))
 		}
 	}
-	out := newDisplay(cmd, r.json, r.quiet, job)
-	out.failures = r.failuresCommand(job)
-	err = w.until(ctx, out, job, r.retries)
-	if rerr := r.result(ctx, n, out, job.Id); rerr != nil {
-		return out, rerr
+	out := newBoard(cmd, r.json, r.quiet, jobs)
+	for _, c := range out.courses {
+		c.out.failures = r.failuresCommand(c.submitted)
+	}
+	err = w.follow(ctx, out, r.retries)
+	if err == nil {
+		err = out.verdict()
+	}
+	for _, c := range out.courses {
+		if rerr := r.result(ctx, n, c.out, c.submitted.Id); rerr != nil {
+			return out, rerr
+		}
 	}
 	if r.config.NATS != "" && cmd.Context().Err() != nil {
-		err = errors.Join(err, r.cancel(cmd.Context(), n, job.Id))
+		err = errors.Join(err, r.cancel(cmd.Context(), n, jobs))
 	}
 	return out, err
 }
@@ -296,11 +224,14 @@ func (r *replicateFlags) failuresCommand(job *millracev1.Job) string {
 	return command + job.ReplicationId
 }
 
-// cancel removes the job from a pipeline that goes on without this command.
-func (r *replicateFlags) cancel(ctx context.Context, n *node.Client, id string) error {
+// cancel removes the jobs from a pipeline that goes on without this command.
+func (r *replicateFlags) cancel(ctx context.Context, n *node.Client, jobs []*millracev1.Job) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return n.Registry().Cancel(ctx, id)
+	for _, job := range jobs {
+		err = errors.Join(err, n.Registry().Cancel(ctx, job.Id))
+	}
+	return err
 }
 
 func usageOrFailed(err error) error {

@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
-	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
 	"millrace/pkg/replication"
@@ -26,10 +25,14 @@ type watcher struct {
 	enough func(*millracev1.Status) bool
 }
 
+// pendingStatus is how many words on how jobs go may wait to be shown; what comes when there are more is
+// lost, and said again by the next.
+const pendingStatus = 8192
+
 func watch(ctx context.Context, n *node.Client) (*watcher, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{
-		jobs: make(chan *millracev1.Job, 16), status: make(chan *nats.Msg, 64),
+		jobs: make(chan *millracev1.Job, 16), status: make(chan *nats.Msg, pendingStatus),
 		failed: make(chan error, 2), cancel: cancel,
 	}
 	b := n.Broker()
@@ -76,53 +79,50 @@ func (w *watcher) stop() {
 // crashed too often, or ctx ends. The job is as it was submitted: how it went before,
 // which is what a watch says first, is neither its end nor a crash of this time.
 func (w *watcher) until(ctx context.Context, out *display, submitted *millracev1.Job, retries int) error {
-	defer out.done()
-	id, crashes := submitted.Id, submitted.ErrorCount
+	one := alone(out, submitted)
+	if err := w.follow(ctx, one, retries); err != nil {
+		return err
+	}
+	return one.verdict()
+}
+
+// follow shows how jobs go until all are at their ends, or ctx ends. Its errors are about the
+// pipeline, not about a job.
+func (w *watcher) follow(ctx context.Context, all *board, retries int) error {
+	defer all.done()
 	for {
 		select {
 		case <-ctx.Done():
-			return out.interrupted()
+			all.interrupted = true
+			return nil
 		case err := <-w.failed:
 			return failedError(err)
 		case msg := <-w.status:
-			var s millracev1.Status
-			if proto.Unmarshal(msg.Data, &s) != nil || s.Job != id {
-				continue
-			}
-			out.status(&s)
-			if w.enough != nil && w.enough(&s) {
+			if s := all.status(msg.Data); s != nil && w.enough != nil && w.enough(s) {
 				return nil
 			}
 		case job := <-w.jobs:
-			if job.Id != id || job.StartTime < submitted.StartTime {
+			c := all.byID[job.Id]
+			if c == nil || job.StartTime < c.submitted.StartTime {
 				continue
 			}
-			out.job(job)
-			crashes = min(crashes, job.ErrorCount)
-			switch replication.State(job.State) {
-			case replication.Completed:
-				w.lastStatus(out, id)
-				return out.completed(job)
-			case replication.Failed:
-				return failedError(fmt.Errorf("replication failed: %s", job.Reason))
-			case replication.Crashing:
-				if n := int(job.ErrorCount - crashes); retries > 0 && n >= retries {
-					return failedError(fmt.Errorf("replication crashed %d times in a row, the last time: %s", n, job.Reason))
-				}
+			if job.State == string(replication.Completed) {
+				w.lastStatus(all)
+			}
+			c.job(job, retries)
+			if all.over() {
+				return nil
 			}
 		}
 	}
 }
 
-// lastStatus shows the statuses that have come before the job's end.
-func (w *watcher) lastStatus(out *display, id string) {
+// lastStatus takes in what was published before the job completed.
+func (w *watcher) lastStatus(all *board) {
 	for {
 		select {
 		case msg := <-w.status:
-			var s millracev1.Status
-			if proto.Unmarshal(msg.Data, &s) == nil && s.Job == id {
-				out.status(&s)
-			}
+			all.status(msg.Data)
 		default:
 			return
 		}

@@ -30,9 +30,9 @@ type Options struct {
 	// PerJob is how many batches of a job each stage works on at once where the job does not
 	// say; no job gets more than twice as many. 0 means 4, CouchDB's worker_processes.
 	PerJob int
-	// Only is the one replication that an embedded broker is for; others that were left there by
-	// who was interrupted are paused. Nil: all that are there go on.
-	Only *replication.Job
+	// Only are the replications that an embedded broker is for; others that were left there by
+	// who was interrupted are paused. None: all that are there go on.
+	Only []replication.Job
 	// Replicator says how jobs are tried again.
 	Replicator replicator.Options
 	// UUID of the server, part of every replication id; empty for the one in
@@ -77,8 +77,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 			return nil, errors.Join(err, n.Client.Close(), n.closeBroker())
 		}
 	}
-	if o.Only != nil {
-		if err := n.registry.SetAside(ctx, *o.Only); err != nil {
+	if len(o.Only) > 0 {
+		if err := n.registry.SetAside(ctx, o.Only); err != nil {
 			return nil, errors.Join(err, n.Client.Close(), n.closeBroker())
 		}
 	}

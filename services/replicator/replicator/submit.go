@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"millrace/pkg/broker"
@@ -71,21 +72,24 @@ func settled(j *millracev1.Job) *millracev1.Job {
 	}
 }
 
-// SetAside pauses every job but the replication's, and ends their runs, where no replicator is
-// running: what else stands in a data directory that is for this replication was interrupted, and
+// SetAside pauses every job but those of the replications, and ends their runs, where no replicator is
+// running: what else stands in a data directory that is for these replications was interrupted, and
 // a continuous one would keep the lease that a one-shot one of the same databases waits for.
-func (r *Registry) SetAside(ctx context.Context, but replication.Job) error {
+func (r *Registry) SetAside(ctx context.Context, but []replication.Job) error {
 	jobs, err := r.jobs.List(ctx)
 	if err != nil {
 		return err
 	}
+	wanted := map[string]map[string]bool{} // by the code of the function, of which the id is made
 	for _, j := range jobs {
 		// The function may be another by now, but then so is the replication.
-		id, err := but.ID(r.uuid, j.Value.Filter.GetCode())
-		if err != nil {
-			return err
+		code := j.Value.Filter.GetCode()
+		if wanted[code] == nil {
+			if wanted[code], err = r.tokens(but, code); err != nil {
+				return err
+			}
 		}
-		if j.ID == broker.Token(id.String()) || idle(j.Value) {
+		if wanted[code][j.ID] || idle(j.Value) {
 			continue
 		}
 		j.Value.State, j.Value.Active = string(replication.Paused), false
@@ -94,6 +98,19 @@ func (r *Registry) SetAside(ctx context.Context, but replication.Job) error {
 		}
 	}
 	return nil
+}
+
+// tokens are the jobs' ids.
+func (r *Registry) tokens(specs []replication.Job, code string) (map[string]bool, error) {
+	all := make(map[string]bool, len(specs))
+	for _, spec := range specs {
+		id, err := spec.ID(r.uuid, code)
+		if err != nil {
+			return nil, err
+		}
+		all[broker.Token(id.String())] = true
+	}
+	return all, nil
 }
 
 // Cancel removes the job; its run writes a last checkpoint and ends.
@@ -161,12 +178,20 @@ func (r *Registry) store(ctx context.Context, site string, e replication.Endpoin
 	return r.endpoints(site).Put(ctx, endpoint.Of(e, spec))
 }
 
-// PairID names what a replication's base id is made of but for the server's uuid: the
-// same for a one-shot and a continuous replication of the same databases.
-func PairID(spec replication.Job) string {
-	id, err := spec.ID("", "")
-	if err != nil {
-		return "invalid"
+// PairID names what the replications' base ids are made of but for the server's uuid: the
+// same for one-shot and continuous replications of the same databases.
+func PairID(specs []replication.Job) string {
+	var bases []string
+	for _, spec := range specs {
+		id, err := spec.ID("", "")
+		if err != nil {
+			return "invalid"
+		}
+		bases = append(bases, id.Base)
 	}
-	return id.Base
+	if len(bases) == 1 {
+		return bases[0]
+	}
+	slices.Sort(bases)
+	return broker.Token(strings.Join(bases, "\n"))
 }
