@@ -133,7 +133,7 @@ func (f *Functions) compile(ctx context.Context, job *millracev1.Job, db Source)
 
 // function is the design document, without "_design/", and the name of what filters.
 func function(f *millracev1.JobFilter) (designDoc, name string, err error) {
-	spec := &replication.Spec{Filter: f.Function, QueryParams: f.QueryParams}
+	spec := &replication.Selection{Filter: f.Function, QueryParams: f.QueryParams}
 	var ok bool
 	switch {
 	case f.Function == View:

@@ -142,7 +142,10 @@ func TestRunOutlivesItsOwner(t *testing.T) {
 	p.Run(pipelinetest.Stages()[0])
 	owner := p.Run(replicator.Name)
 	job := p.Submit(source, target, small)
-	run := p.AwaitJob(job.Id, "runs", func(j *millracev1.Job) bool { return j.Active }).Run
+	run := p.AwaitJob(job.Id, "runs in a feed", func(j *millracev1.Job) bool {
+		_, _, err := p.Feeds().Read(t.Context(), j.Feed)
+		return j.Active && err == nil
+	}).Run
 	owner.Kill()
 	p.Run(replicator.Name)
 	done := p.Finish(job.Id)
