@@ -186,7 +186,9 @@ func run(ctx context.Context, o options) error {
 		fmt.Printf("one more change of each source is at all targets after %.2f s\n", time.Since(began).Seconds())
 	}
 	began = time.Now()
-	err = n.Stop()
+	if err := n.Stop(); err != nil {
+		return err
+	}
 	fmt.Printf("stopped after %.1f s\n", time.Since(began).Seconds())
 	began = time.Now()
 	if n, err = node.Start(ctx, node.Options{Config: config, DataDir: dir, UUID: "0123456789abcdef0123456789abcdef", Log: log}); err != nil {

@@ -285,8 +285,12 @@ func (r *run) rosterEntry() *millracev1.RosterEntry {
 	return &millracev1.RosterEntry{Job: r.job.Id, Run: r.job.Run, TargetSite: r.job.TargetSite}
 }
 
-// join takes part in a feed that is there. What was routed before is routed again for this job.
-func (r *run) join(ctx context.Context, feed *millracev1.Feed) error {
+// join takes part in a feed that is there. What stands in its log before is routed again for this job;
+// of what comes after, the record of its routing says whether the job was thought of.
+func (r *run) join(ctx context.Context, feed *millracev1.Feed) (err error) {
+	if r.behind, err = r.m.sharing.head(ctx, feed); err != nil {
+		return err
+	}
 	joined, err := r.m.feeds.Enrol(ctx, feed.Id, r.rosterEntry())
 	if errors.Is(err, directory.ErrUnknown) {
 		return &crash{lost: true, reason: "the feed ended while the job joined it"}
@@ -295,8 +299,7 @@ func (r *run) join(ctx context.Context, feed *millracev1.Feed) error {
 		return err
 	}
 	r.progress.Joined = joined
-	r.behind, err = r.m.sharing.head(ctx, feed)
-	return err
+	return nil
 }
 
 // open makes the feed, and the one beside it, and lets others find them.
