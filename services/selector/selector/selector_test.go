@@ -23,6 +23,7 @@ const (
 type fixture struct {
 	*pipelinetest.Pipeline
 	t        *testing.T
+	source   *millracev1.EndpointRef // of the feed; nil where nobody reads documents
 	revision uint64
 	head     uint64
 }
@@ -44,7 +45,7 @@ func (f *fixture) roster(jobs ...*millracev1.Job) {
 			f.t.Fatal(err)
 		}
 	}
-	f.revision, err = f.Feeds().Write(f.t.Context(), &millracev1.Feed{Id: feed, Site: "elsewhere", Roster: roster}, f.revision)
+	f.revision, err = f.Feeds().Write(f.t.Context(), &millracev1.Feed{Id: feed, Site: "elsewhere", Source: f.source, Roster: roster}, f.revision)
 	if err != nil {
 		f.t.Fatal(err)
 	}
