@@ -197,9 +197,8 @@ func TestOptionsWithoutEffectAreAcceptedAndNamed(t *testing.T) {
 func TestWhatIsWrongOrNotSupportedIsRefusedByName(t *testing.T) {
 	s := onMillponds(t)
 	for fields, says := range map[string]string{
-		`"filter":"a/b"`:            "`filter` is not supported",
-		`"selector":{"a":1}`:        "`selector` is not supported",
-		`"skip_deletes":true`:       "`skip_deletes` is not supported",
+		`"selector":{"$bad":[]}`:    "parameter `selector`: ",
+		`"skip_deletes":1`:          "parameter `skip_deletes` must be a boolean",
 		`"paused":true`:             "`paused` is not supported",
 		`"cancel":true`:             "`cancel` is not supported",
 		`"worker_processes":0`:      "parameter `worker_processes` must be an integer of 1 or more",
