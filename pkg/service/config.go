@@ -55,6 +55,9 @@ type Config struct {
 	// BodiesIndex is how much memory a doc-fetcher takes to know what of it stands in BODIES, so that
 	// several targets share it (--bodies-index, MILLRACE_BODIES_INDEX).
 	BodiesIndex Bytes
+	// BodiesCache is how much memory a bulk-writer takes to keep the messages that it read last: what
+	// stands in them is for several targets (--bodies-cache, MILLRACE_BODIES_CACHE).
+	BodiesCache Bytes
 	// SealKey encrypts the site's credentials in the broker: 32 bytes in base64
 	// (MILLRACE_SEAL_KEY; there is no flag, because flags can be seen by all users).
 	SealKey string
@@ -94,6 +97,7 @@ func FromEnvironment() Config {
 	size(&c.AttachmentsCapacity, "MILLRACE_ATTACHMENTS_CAPACITY")
 	size(&c.BodiesCapacity, "MILLRACE_BODIES_CAPACITY")
 	size(&c.BodiesIndex, "MILLRACE_BODIES_INDEX")
+	size(&c.BodiesCache, "MILLRACE_BODIES_CACHE")
 	if text, ok := os.LookupEnv("MILLRACE_BODIES_AGE"); ok {
 		age, err := time.ParseDuration(text)
 		if err != nil || age <= 0 {
@@ -129,6 +133,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.Var(&c.BodiesCapacity, "bodies-capacity", "what documents on their way may take of the broker's disk together ($MILLRACE_BODIES_CAPACITY; default 1GiB)")
 	f.DurationVar(&c.BodiesAge, "bodies-age", c.BodiesAge, "how long they are kept there at most ($MILLRACE_BODIES_AGE; default 1h)")
 	f.Var(&c.BodiesIndex, "bodies-index", "memory for the index by which targets share them ($MILLRACE_BODIES_INDEX; default 32MiB)")
+	f.Var(&c.BodiesCache, "bodies-cache", "memory for those that were read last, for several targets ($MILLRACE_BODIES_CACHE; default 32MiB)")
 	c.LogFlags(f)
 }
 
@@ -197,6 +202,8 @@ func (c *Config) Check() error {
 		return errors.New("--bodies-age: expected a duration such as 1h")
 	case c.BodiesIndex < 0:
 		return errors.New("--bodies-index: expected a size such as 32MiB")
+	case c.BodiesCache < 0:
+		return errors.New("--bodies-cache: expected a size such as 32MiB")
 	case c.Replicas < 0 || c.Replicas > 5:
 		return fmt.Errorf("--replicas: expected 1 to 5, got %d", c.Replicas)
 	case (c.CertFile == "") != (c.KeyFile == ""):

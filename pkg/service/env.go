@@ -35,6 +35,9 @@ type Env struct {
 	// BodiesIndex is how many bytes of memory the index of what stands in BODIES takes; 0 for the
 	// default.
 	BodiesIndex int64
+	// BodiesCache is how many bytes of memory the messages of BODIES take that were read last; 0 for the
+	// default.
+	BodiesCache int64
 	// Pool opens the site's databases.
 	Pool *endpoint.Pool
 
@@ -88,9 +91,9 @@ func Open(ctx context.Context, c Config, program string, embedded *broker.Embedd
 	host, _ := os.Hostname() // only for people
 	e := &Env{
 		Broker: b, Telemetry: t, Log: log, Site: c.Site, PerJob: DefaultPerJob, AttachmentsCapacity: int64(c.AttachmentsCapacity),
-		BodiesIndex: int64(c.BodiesIndex),
-		Holder:      fmt.Sprintf("%s/%d/%s", host, os.Getpid(), nuid.Next()),
-		bucket:      func(site string) *endpoint.Store { return endpoint.NewStore(bucket, site, sealer) },
+		BodiesIndex: int64(c.BodiesIndex), BodiesCache: int64(c.BodiesCache),
+		Holder: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), nuid.Next()),
+		bucket: func(site string) *endpoint.Store { return endpoint.NewStore(bucket, site, sealer) },
 	}
 	e.Pool = endpoint.NewPool(e.bucket(c.Site), secrets, couch.Options{
 		UserAgent: "Millrace/" + Version(), Transport: t.Transport, Repeating: telemetry.WithRetry,

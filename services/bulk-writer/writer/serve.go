@@ -6,6 +6,7 @@ import (
 	"millrace/pkg/control"
 	"millrace/pkg/directory"
 	"millrace/pkg/service"
+	"millrace/services/bulk-writer/messages"
 )
 
 // Serve runs the stage, and answers the control side about targets, until ctx
@@ -19,9 +20,10 @@ func Serve(ctx context.Context, env *service.Env) error {
 	if err != nil {
 		return err
 	}
-	if _, err := New(s, jobs, env.Pool); err != nil {
+	read := messages.New(env.BodiesCache)
+	if _, err := New(s, jobs, env.Pool, read); err != nil {
 		return err
 	}
 	databases := control.NewServer(env.Broker, env.Pool, control.Target, env.Site, env.Log)
-	return service.Together(ctx, s.Run, databases.Run, func(ctx context.Context) error { return jobs.Watch(ctx, nil) })
+	return service.Together(ctx, s.Run, databases.Run, read.Expire, func(ctx context.Context) error { return jobs.Watch(ctx, nil) })
 }

@@ -19,6 +19,7 @@ import (
 	"millrace/pkg/stage"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
+	"millrace/services/bulk-writer/messages"
 )
 
 // Name of the stage, in events, traces and logs.
@@ -34,13 +35,15 @@ type Service struct {
 	// recorded is, of each run, which revisions had been rejected before it began.
 	recorded *directory.PerRun[*recorded]
 	store    *content.Store
+	// messages of BODIES that were read last.
+	messages *messages.Cache
 }
 
 // New registers the stage's handler; the stage's Run starts it.
-func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool) (*Service, error) {
+func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool, read *messages.Cache) (*Service, error) {
 	svc := &Service{
 		stage: s, jobs: jobs, pool: pool, failures: failures.NewStore(s.Broker(), s.Publisher()),
-		store: content.New(s.Broker(), s.Publisher(), content.Options{}),
+		store: content.New(s.Broker(), s.Publisher(), content.Options{}), messages: read,
 	}
 	svc.recorded = directory.NewPerRun(func() *recorded { return &recorded{} })
 	in := stage.Input{
@@ -79,7 +82,7 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.WriteBatch) error 
 }
 
 func (svc *Service) apply(ctx context.Context, a *apply, target *millracev1.EndpointRef, db *couch.DB, b *millracev1.WriteBatch) error {
-	bodies := &bodyReader{broker: svc.stage.Broker(), prefix: b.BodyPrefix, store: svc.store}
+	bodies := &bodyReader{broker: svc.stage.Broker(), cache: svc.messages, prefix: b.BodyPrefix, store: svc.store}
 	all := requests{apply: a, enough: share(bodyBytes(b.Bodies))}
 	for _, ref := range b.Bodies {
 		docs, err := bodies.documents(ctx, ref)

@@ -251,3 +251,6 @@ func databases(side control.Side) service.Service {
 		return control.NewServer(env.Broker, env.Pool, side, env.Site, env.Log).Run(ctx)
 	}
 }
+
+// Received is how many bytes the process has received from the broker.
+func (i *Process) Received() uint64 { return i.env.Broker.Conn().Stats().InBytes }
