@@ -12,6 +12,7 @@ import (
 	"millrace/pkg/mango"
 	"millrace/pkg/queryserver"
 	"millrace/pkg/rawdoc"
+	"millrace/pkg/replication"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -29,6 +30,22 @@ type Filter struct {
 	selector    *mango.Selector
 	function    *queryserver.Filter
 	skipDeletes bool
+}
+
+// Wanted is what the stages need of a replication's selection; nil where it is all. Code is the source of
+// its function.
+func Wanted(s *replication.Selection, code string) *millracev1.JobFilter {
+	f := &millracev1.JobFilter{
+		ByDocIds: s.DocIDs != nil, DocIds: s.DocIDs, Selector: s.Selector,
+		Function: s.Filter, Code: code, SkipDeletes: s.SkipDeletes,
+	}
+	if s.Filter != "" {
+		f.QueryParams = s.QueryParams
+	}
+	if !f.ByDocIds && f.Selector == nil && f.Function == "" && !f.SkipDeletes {
+		return nil
+	}
+	return f
 }
 
 // Compile returns the filter of a job that has no function; nil stands for one that wants everything.

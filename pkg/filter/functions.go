@@ -62,7 +62,7 @@ func (f *Functions) Of(ctx context.Context, job *millracev1.Job, db Source) (*Fi
 	if ok && f.now().Before(known.until) {
 		return known.filter, nil
 	}
-	c, err := f.compile(ctx, job, db)
+	c, err := f.compile(ctx, job, db, false)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,23 @@ func (f *Functions) Changed(designDoc string) {
 	}
 }
 
-func (f *Functions) compile(ctx context.Context, job *millracev1.Job, db Source) (*compiled, error) {
+// Read returns the filter of a replication that is no job, as it is at the source now. Errors are those of
+// [Functions.Of].
+func (f *Functions) Read(ctx context.Context, spec replication.Job, db Source) (*Filter, error) {
+	wanted := Wanted(&spec.Selection, "")
+	if !HasFunction(wanted) {
+		return Compile(wanted)
+	}
+	job := &millracev1.Job{Filter: wanted, WinningRevsOnly: spec.WinningRevsOnly, Continuous: spec.Continuous}
+	c, err := f.compile(ctx, job, db, true)
+	if err != nil {
+		return nil, err
+	}
+	return c.filter, nil
+}
+
+// compile reads a function. That of a job is the one of which its id is made, unless any will do.
+func (f *Functions) compile(ctx context.Context, job *millracev1.Job, db Source, anyCode bool) (*compiled, error) {
 	designDoc, name, err := function(job.Filter)
 	if err != nil {
 		return nil, err
@@ -99,7 +115,7 @@ func (f *Functions) compile(ctx context.Context, job *millracev1.Job, db Source)
 	if err != nil {
 		return nil, fmt.Errorf("read the filter function of %s: %w", id, err)
 	}
-	if job.Filter.Function != View {
+	if !anyCode && job.Filter.Function != View {
 		code, err := queryserver.Source(doc, name)
 		if err != nil {
 			return nil, err

@@ -15,11 +15,24 @@ const batchLeaves = 200
 func (c *comparison) check(ctx context.Context, pairs []pair) error {
 	verdicts := make([]verdict, len(pairs))
 	var shared []sharedLeaf
+	var extra []extraLeaf
 	for i, p := range pairs {
 		v, revs := compareLeafSets(p)
+		if c.chosen != nil {
+			var more []string
+			v, revs, more = compareChosen(p)
+			for _, rev := range more {
+				extra = append(extra, extraLeaf{ref: ref{id: p.id, rev: rev}, of: &verdicts[i]})
+			}
+		}
 		verdicts[i] = v
 		for _, rev := range revs {
-			shared = append(shared, sharedLeaf{ref: ref{id: p.id, rev: rev}, of: &verdicts[i]})
+			shared = append(shared, sharedLeaf{ref: ref{id: p.id, rev: rev}, of: &verdicts[i], sum: p.a.sumOf(rev)})
+		}
+	}
+	for leaves := range slices.Chunk(extra, batchLeaves) {
+		if err := c.classify(ctx, leaves); err != nil {
+			return err
 		}
 	}
 	if c.options.Bodies {
@@ -40,7 +53,8 @@ func (c *comparison) check(ctx context.Context, pairs []pair) error {
 // sharedLeaf is a leaf that both databases have, and its document's verdict.
 type sharedLeaf struct {
 	ref
-	of *verdict
+	of  *verdict
+	sum *sum // of A's, where that has been looked at
 }
 
 // compareLeafSets compares what the feeds say of a document, and returns the leaves
@@ -92,10 +106,13 @@ func split(a, b []string) (onlyA, both, onlyB []string) {
 
 // checkLeaves opens leaves in both databases and adds to their verdicts.
 func (c *comparison) checkLeaves(ctx context.Context, leaves []sharedLeaf) error {
-	refs := make([]ref, len(leaves))
-	for i, l := range leaves {
-		refs[i] = l.ref
+	if c.readA != nil {
+		var err error
+		if leaves, err = c.checkSums(ctx, leaves); err != nil || len(leaves) == 0 {
+			return err
+		}
 	}
+	refs := refsOf(leaves)
 	var gotA, gotB map[ref]leaf
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
@@ -117,4 +134,28 @@ func (c *comparison) checkLeaves(ctx context.Context, leaves []sharedLeaf) error
 		l.of.differLeaf(l.rev, found)
 	}
 	return nil
+}
+
+func refsOf(leaves []sharedLeaf) []ref {
+	refs := make([]ref, len(leaves))
+	for i, l := range leaves {
+		refs[i] = l.ref
+	}
+	return refs
+}
+
+// checkSums opens leaves in B alone, and returns those that may not be the same as A's, which was read
+// before. They may be nevertheless: a history may be another's beginning.
+func (c *comparison) checkSums(ctx context.Context, leaves []sharedLeaf) ([]sharedLeaf, error) {
+	got, err := c.b.fetch(ctx, refsOf(leaves))
+	if err != nil {
+		return nil, err
+	}
+	var open []sharedLeaf
+	for _, l := range leaves {
+		if found := got[l.ref]; l.sum == nil || found.refusal != "" || found.sum() != *l.sum {
+			open = append(open, l)
+		}
+	}
+	return open, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,14 +30,18 @@ func Compare(ctx context.Context, a, b *couch.DB, o Options) (*Report, error) {
 type comparison struct {
 	options Options
 	a, b    *side
-	tally   tally
+	// chosen is what of A belongs into B; nil for all, and what B has beside that is missing at A.
+	chosen *group
+	// readA returns A's rows in their order, where A is read for several; nil otherwise.
+	readA func() records
+	tally tally
 
 	moved, unsettled bool
 	rechecks         int
 }
 
 func (c *comparison) run(ctx context.Context) error {
-	if err := c.both(ctx, (*side).begin); err != nil {
+	if err := c.begin(ctx); err != nil {
 		return err
 	}
 	if err := c.compareAll(ctx); err != nil {
@@ -48,6 +51,14 @@ func (c *comparison) run(ctx context.Context) error {
 		return err
 	}
 	return c.explain(ctx)
+}
+
+// begin notes where the databases stand; A, where it was read before, has been asked then.
+func (c *comparison) begin(ctx context.Context) error {
+	if c.readA != nil {
+		return c.b.begin(ctx)
+	}
+	return c.both(ctx, (*side).begin)
 }
 
 // both does something with both databases at once.
@@ -60,6 +71,18 @@ func (c *comparison) both(ctx context.Context, do func(*side, context.Context) e
 
 // compareAll reads both feeds, and compares what they list.
 func (c *comparison) compareAll(ctx context.Context) error {
+	if c.readA != nil {
+		rows := newSorter(c.options.TempDir, c.options.Memory/2)
+		defer rows.close()
+		if err := c.sort(ctx, c.b, rows); err != nil {
+			return err
+		}
+		sorted, err := rows.sorted(ctx)
+		if err != nil {
+			return err
+		}
+		return c.compareRows(ctx, c.readA(), sorted)
+	}
 	rows := map[*side]*sorter{}
 	for _, s := range []*side{c.a, c.b} {
 		rows[s] = newSorter(c.options.TempDir, c.options.Memory/2)
@@ -84,7 +107,7 @@ func (c *comparison) compareAll(ctx context.Context) error {
 func (c *comparison) sort(ctx context.Context, s *side, rows *sorter) error {
 	var encoded []byte
 	return s.feed(ctx, c.options.DocIDs, func(r couch.Row) error {
-		if c.options.IgnoreDesign && strings.HasPrefix(r.ID, "_design/") {
+		if c.options.ignores(r.ID) {
 			return nil
 		}
 		encoded = rowOf(r).append(encoded[:0])
@@ -139,6 +162,8 @@ func (c *comparison) matches(leaves int64) {
 func (c *comparison) report() *Report {
 	total := c.tally.same.plus(c.tally.differing)
 	r := &Report{
+		Filtered:        c.chosen != nil,
+		Left:            c.tally.allLeft(),
 		Same:            total.differences == 0,
 		A:               total.a,
 		B:               total.b,

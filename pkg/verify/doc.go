@@ -8,6 +8,10 @@
 // rows are sorted by id, in bounded memory and beyond it in temporary files, and then
 // joined (invariant 5).
 //
+// [CompareTargets] compares targets with what filters choose of one source, which it reads once for
+// all of them. It decides on every leaf with package filter, as the source's own feed would, and
+// the rows of each filter are a sorted section of one temporary file.
+//
 // What replication does not promise is not compared: `_local` documents (which no
 // feed lists), `_security`, seqs, revisions that are no leaves, and how far back a
 // history is kept.

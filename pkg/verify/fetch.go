@@ -1,9 +1,11 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
+	"strings"
 
 	"millrace/pkg/couch"
 )
@@ -11,6 +13,10 @@ import (
 // ref names a leaf.
 type ref struct {
 	id, rev string
+}
+
+func compareRefs(x, y ref) int {
+	return cmp.Or(strings.Compare(x.id, y.id), strings.Compare(x.rev, y.rev))
 }
 
 // fetch reads leaves. Those that the database does not give have a refusal.
@@ -38,13 +44,18 @@ func (s *side) fetch(ctx context.Context, refs []ref) (map[ref]leaf, error) {
 	return got, nil
 }
 
-// fetchInto makes one request and adds what it answers.
-func (s *side) fetchInto(ctx context.Context, refs []ref, got map[ref]leaf) error {
+// documents asks for leaves, with all that is compared of them.
+func (s *side) documents(ctx context.Context, refs []ref) (*couch.BulkGetResults, error) {
 	asked := make([]couch.BulkGetRequest, len(refs))
 	for i, r := range refs {
 		asked[i] = couch.BulkGetRequest{ID: r.id, Rev: r.rev}
 	}
-	results, err := s.db.BulkGet(ctx, asked, couch.BulkGetOptions{Revs: true, AttEncodingInfo: true})
+	return s.db.BulkGet(ctx, asked, couch.BulkGetOptions{Revs: true, AttEncodingInfo: true})
+}
+
+// fetchInto makes one request and adds what it answers.
+func (s *side) fetchInto(ctx context.Context, refs []ref, got map[ref]leaf) error {
+	results, err := s.documents(ctx, refs)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,17 @@ func (r *leafReader) read(item couch.BulkGetItem) (leaf, error) {
 	}, nil
 }
 
+// sum is the same for leaves that hold the same, and have the same history.
+func (l leaf) sum() (s sum) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%v %x %d %s", l.deleted, l.body, len(l.history), l.history)
+	for _, a := range l.attachments {
+		fmt.Fprintf(h, " %q %s", a.Name, describe(a))
+	}
+	copy(s[:], h.Sum(nil))
+	return s
+}
+
 // compareLeaves returns how two leaves of one id and revision differ, without these.
 func compareLeaves(a, b leaf) ([]Difference, error) {
 	if a.refusal != "" || b.refusal != "" {

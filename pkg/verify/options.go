@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -28,6 +29,8 @@ type Options struct {
 	DocIDs []string
 	// IgnoreDesign leaves out design documents, which replications often do.
 	IgnoreDesign bool
+	// WinningRevsOnly is for [CompareTargets]: the replications carry winning revisions only.
+	WinningRevsOnly bool
 
 	// Memory bounds what sorting holds, in bytes, for both databases together.
 	// Default: [DefaultMemory]; less than 64 KiB counts as 64 KiB. Beside it, Bodies
@@ -85,6 +88,11 @@ func (o Options) withDefaults() Options {
 		o.Progress = new(Progress)
 	}
 	return o
+}
+
+// ignores reports whether a document is left out.
+func (o Options) ignores(id string) bool {
+	return o.IgnoreDesign && strings.HasPrefix(id, "_design/")
 }
 
 // orDefault is the default for zero, and zero for what is negative.

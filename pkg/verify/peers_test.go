@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,12 +39,25 @@ func database(t testing.TB, server string) *couch.DB {
 	t.Helper()
 	ep, err := couch.ParseEndpoint(strings.TrimRight(server, "/") + "/verify_test_" + strings.ToLower(rand.Text()))
 	require.NoError(t, err)
+	servers.Store(ep.URL, server)
+	t.Cleanup(func() { servers.Delete(ep.URL) })
 	db, err := couch.Open(ep, couch.Options{})
 	require.NoError(t, err)
 	t.Cleanup(db.Close)
 	require.NoError(t, db.Create(t.Context(), nil))
 	t.Cleanup(func() { require.NoError(t, db.Delete(context.WithoutCancel(t.Context()))) })
 	return db
+}
+
+// servers are the URLs of the servers of databases, by the database's.
+var servers sync.Map
+
+// sibling is another database of the same server.
+func sibling(t testing.TB, of *couch.DB) *couch.DB {
+	t.Helper()
+	server, ok := servers.Load(of.String())
+	require.True(t, ok, of)
+	return database(t, server.(string))
 }
 
 // onPairs runs the test on two Millponds, and on each two neighbours among the
@@ -54,10 +68,10 @@ func onPairs(t *testing.T, test func(t *testing.T, a, b *couch.DB)) {
 	t.Run("millpond", func(t *testing.T) {
 		test(t, database(t, newPond(t).url), database(t, newPond(t).url))
 	})
-	servers := strings.FieldsFunc(os.Getenv("MILLRACE_TEST_COUCHDB"), func(r rune) bool { return r == ',' })
-	for i := range servers {
+	urls := strings.FieldsFunc(os.Getenv("MILLRACE_TEST_COUCHDB"), func(r rune) bool { return r == ',' })
+	for i := range urls {
 		t.Run(fmt.Sprintf("server%d", i), func(t *testing.T) {
-			test(t, database(t, servers[i]), database(t, servers[(i+1)%len(servers)]))
+			test(t, database(t, urls[i]), database(t, urls[(i+1)%len(urls)]))
 		})
 	}
 }

@@ -28,6 +28,13 @@ const (
 	// Attachment: an attachment of a leaf is there on one side only, or of another
 	// content type, digest, length, encoding or revpos.
 	Attachment Kind = "attachment"
+	// Unchosen: the target has a leaf that is the source's and that the filter refuses.
+	Unchosen Kind = "unchosen"
+	// Foreign: the target of a filter has a leaf that the source does not know.
+	Foreign Kind = "foreign"
+	// LeftFilter: the target of a filter has an earlier revision of the source's, which was chosen, and
+	// what has followed at the source was not. This is how a replication leaves it, and no difference.
+	LeftFilter Kind = "left_filter"
 	// Unreadable: a leaf is listed in the feed and cannot be opened.
 	Unreadable Kind = "unreadable"
 )
@@ -59,6 +66,12 @@ type SideReport struct {
 	MissingLeaves    int64 `json:"missing_leaves"`
 	// UnreadableLeaves are listed in the feed and cannot be opened.
 	UnreadableLeaves int64 `json:"unreadable_leaves"`
+	// Of the target of a filter: what it has that the filter does not choose at the source now.
+	// [LeftFilter], [Unchosen], [Foreign].
+	LeftDocuments  int64 `json:"left_documents,omitempty"`
+	LeftLeaves     int64 `json:"left_leaves,omitempty"`
+	UnchosenLeaves int64 `json:"unchosen_leaves,omitempty"`
+	ForeignLeaves  int64 `json:"foreign_leaves,omitempty"`
 	// SeqBefore and SeqAfter are the update seqs around the comparison.
 	SeqBefore couch.Seq `json:"update_seq_before"`
 	SeqAfter  couch.Seq `json:"update_seq_after"`
@@ -84,6 +97,9 @@ type Report struct {
 	A    SideReport `json:"a"`
 	B    SideReport `json:"b"`
 	Counts
+	// Filtered says that A is a source and B a target that is to have what a filter chooses: of A
+	// only that was looked at.
+	Filtered bool `json:"filtered,omitempty"`
 	// Bodies says that the contents of leaves were compared.
 	Bodies bool `json:"bodies_compared"`
 	// Moved says that a database changed during the comparison: each document was
@@ -97,6 +113,8 @@ type Report struct {
 	// DifferenceCount counts all differences, and Differences lists the first by id.
 	DifferenceCount int64        `json:"difference_count"`
 	Differences     []Difference `json:"differences"`
+	// Left lists the first by id of what has left the filter.
+	Left []Difference `json:"left,omitempty"`
 }
 
 // compareDifferences orders by document, then by leaf.

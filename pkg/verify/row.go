@@ -15,12 +15,26 @@ import (
 type row struct {
 	leaves  []string // sorted, each once
 	deleted bool     // the winner is
+	// sums are what the leaves hold, in their order; nil if nobody has looked.
+	sums []sum
 }
+
+// sum is the same for leaves that hold the same.
+type sum [16]byte
 
 func rowOf(r couch.Row) row {
 	leaves := slices.Clone(r.Revs)
 	slices.Sort(leaves)
 	return row{leaves: slices.Compact(leaves), deleted: r.Deleted}
+}
+
+// sumOf is what a leaf holds; nil if nobody has looked.
+func (r row) sumOf(rev string) *sum {
+	i, ok := slices.BinarySearch(r.leaves, rev)
+	if !ok || r.sums == nil {
+		return nil
+	}
+	return &r.sums[i]
 }
 
 // errRow says that a spilled row does not read back.
@@ -39,6 +53,9 @@ func (r row) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(r.leaves))<<1|flag)
 	for _, rev := range r.leaves {
 		dst = appendRev(dst, rev)
+	}
+	for _, s := range r.sums {
+		dst = append(dst, s[:]...)
 	}
 	return dst
 }
@@ -76,8 +93,15 @@ func decodeRow(encoded []byte) (row, error) {
 			return row{}, err
 		}
 	}
-	if len(rest) > 0 {
+	if len(rest) == 0 {
+		return r, nil
+	}
+	if len(rest) != len(r.leaves)*len(sum{}) {
 		return row{}, errRow
+	}
+	r.sums = make([]sum, len(r.leaves))
+	for i := range r.sums {
+		rest = rest[copy(r.sums[i][:], rest):]
 	}
 	return r, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"millrace/pkg/couch"
 	"millrace/pkg/pause"
 )
 
@@ -62,18 +63,45 @@ func (c *comparison) recheck(ctx context.Context, ids []string) error {
 // means all leaves to some servers and the winner to others.
 func (c *comparison) current(ctx context.Context, ids []string) ([]pair, error) {
 	pairs := make([]pair, len(ids))
-	group, ctx := errgroup.WithContext(ctx)
+	group, reading := errgroup.WithContext(ctx)
 	group.SetLimit(2 * c.options.Concurrency) // one for each side
 	for i, id := range ids {
 		pairs[i].id = id
 		group.Go(func() (err error) {
-			pairs[i].a, err = c.a.current(ctx, id)
+			pairs[i].a, err = c.a.current(reading, id)
 			return err
 		})
 		group.Go(func() (err error) {
-			pairs[i].b, err = c.b.current(ctx, id)
+			pairs[i].b, err = c.b.current(reading, id)
 			return err
 		})
 	}
-	return pairs, group.Wait()
+	if err := group.Wait(); err != nil || c.chosen == nil {
+		return pairs, err
+	}
+	return pairs, c.choose(ctx, pairs)
+}
+
+// choose leaves of A's leaves those that belong into B.
+func (c *comparison) choose(ctx context.Context, pairs []pair) error {
+	chosen := map[string]*row{}
+	r := newReading(c.a, []*group{c.chosen}, func(_ *group, id string, found row) error {
+		chosen[id] = &found
+		return nil
+	})
+	var rows []couch.Row
+	for _, p := range pairs {
+		if p.a != nil {
+			rows = append(rows, couch.Row{ID: p.id, Revs: p.a.leaves, Deleted: p.a.deleted})
+		}
+	}
+	for some := range slices.Chunk(rows, batchLeaves) {
+		if err := r.decide(ctx, some); err != nil {
+			return err
+		}
+	}
+	for i := range pairs {
+		pairs[i].a = chosen[pairs[i].id]
+	}
+	return c.chosen.failure()
 }

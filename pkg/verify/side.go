@@ -1,16 +1,19 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"millrace/pkg/couch"
 	"millrace/pkg/pause"
+	"millrace/pkg/rawdoc"
 )
 
 // Side is one of the two databases.
@@ -42,6 +45,7 @@ type side struct {
 	name     Side
 	db       *couch.DB
 	progress *Progress
+	winners  bool      // only the winning revision of each document counts
 	began    couch.Seq // before anything was read
 	seq      couch.Seq // before the last reading began
 }
@@ -80,7 +84,11 @@ const seqInterval = 500
 func (s *side) feed(ctx context.Context, docIDs []string, add func(couch.Row) error) error {
 	var since couch.Seq
 	return persist(ctx, func() (further bool, err error) {
-		rows, err := s.db.Changes(ctx, couch.ChangesOptions{Since: since, SeqInterval: seqInterval, DocIDs: docIDs})
+		o := couch.ChangesOptions{Since: since, SeqInterval: seqInterval, DocIDs: docIDs}
+		if s.winners {
+			o.Style = couch.StyleMainOnly
+		}
+		rows, err := s.db.Changes(ctx, o)
 		if err != nil {
 			return false, s.failed(err)
 		}
@@ -126,7 +134,7 @@ func (s *side) open(ctx context.Context, id string) (*row, error) {
 		return nil, err
 	}
 	defer func() { _ = revs.Close() }() // the revisions are what matters
-	found := couch.Row{ID: id, Deleted: true}
+	found, winner := couch.Row{ID: id, Deleted: true}, rawdoc.Meta{}
 	for {
 		rev, err := revs.Next()
 		if err == io.EOF {
@@ -140,12 +148,30 @@ func (s *side) open(ctx context.Context, id string) (*row, error) {
 		}
 		found.Revs = append(found.Revs, rev.Meta.Rev)
 		found.Deleted = found.Deleted && rev.Meta.Deleted
+		if winner.Rev == "" || wins(rev.Meta, winner) {
+			winner = rawdoc.Meta{Rev: rev.Meta.Rev, Deleted: rev.Meta.Deleted}
+		}
 	}
 	if len(found.Revs) == 0 {
 		return nil, nil
 	}
+	if s.winners {
+		found.Revs = []string{winner.Rev}
+	}
 	r := rowOf(found)
 	return &r, nil
+}
+
+// wins says which of two leaves is the winner: of those that are not deleted the longest, and of
+// these the one with the highest hash.
+func wins(a, b rawdoc.Meta) bool {
+	if a.Deleted != b.Deleted {
+		return b.Deleted
+	}
+	posA, hashA, _ := strings.Cut(a.Rev, "-")
+	posB, hashB, _ := strings.Cut(b.Rev, "-")
+	// Without leading zeros, the longer number is the higher one.
+	return cmp.Or(cmp.Compare(len(posA), len(posB)), strings.Compare(posA, posB), strings.Compare(hashA, hashB)) > 0
 }
 
 // maxCuts is how often in a row a stream may break without having got any further.

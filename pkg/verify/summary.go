@@ -10,8 +10,8 @@ import (
 // String is the report for people, several lines without the last line's end.
 func (r *Report) String() string {
 	var s strings.Builder
-	r.A.write(&s, A)
-	r.B.write(&s, B)
+	r.A.write(&s, A, r.Filtered)
+	r.B.write(&s, B, false)
 	fmt.Fprintf(&s, "same: %d documents, %d leaves%s\n", r.MatchingDocuments, r.MatchingLeaves, r.compared())
 	r.writeCounts(&s)
 	for _, d := range r.Differences {
@@ -20,18 +20,28 @@ func (r *Report) String() string {
 	if more := r.DifferenceCount - int64(len(r.Differences)); more > 0 {
 		fmt.Fprintf(&s, "  and %d more\n", more)
 	}
+	r.writeLeft(&s)
 	switch {
 	case r.Unsettled:
 		s.WriteString("the databases are being written to: differences may be on their way\n")
 	case r.Moved:
 		s.WriteString("the databases were written to meanwhile\n")
 	}
-	if r.Same {
-		s.WriteString("the databases are the same")
-	} else {
-		fmt.Fprintf(&s, "the databases differ: %d differences", r.DifferenceCount)
-	}
+	s.WriteString(r.Verdict())
 	return s.String()
+}
+
+// Verdict is the report in a few words.
+func (r *Report) Verdict() string {
+	switch {
+	case r.Same && r.Filtered:
+		return "the target holds what the filter chooses"
+	case r.Same:
+		return "the databases are the same"
+	case r.Filtered:
+		return fmt.Sprintf("the target does not hold what the filter chooses: %d differences", r.DifferenceCount)
+	}
+	return fmt.Sprintf("the databases differ: %d differences", r.DifferenceCount)
 }
 
 func (r *Report) compared() string {
@@ -41,15 +51,38 @@ func (r *Report) compared() string {
 	return " (bodies were not compared)"
 }
 
-func (s SideReport) write(out *strings.Builder, name Side) {
+func (s SideReport) write(out *strings.Builder, name Side, chosen bool) {
 	fmt.Fprintf(out, "%s: %s: %d documents, %d leaves", name, s.Database, s.Documents, s.Leaves)
+	if chosen {
+		out.WriteString(" chosen")
+	}
 	if s.MissingLeaves > 0 {
 		fmt.Fprintf(out, "; lacks %d documents, %d leaves", s.MissingDocuments, s.MissingLeaves)
+	}
+	if s.UnchosenLeaves > 0 {
+		fmt.Fprintf(out, "; has %d leaves that the filter refuses", s.UnchosenLeaves)
+	}
+	if s.ForeignLeaves > 0 {
+		fmt.Fprintf(out, "; has %d leaves that are not of this source", s.ForeignLeaves)
 	}
 	if s.UnreadableLeaves > 0 {
 		fmt.Fprintf(out, "; %d leaves cannot be opened", s.UnreadableLeaves)
 	}
 	out.WriteString("\n")
+}
+
+// writeLeft lists what is no difference, but worth knowing.
+func (r *Report) writeLeft(out *strings.Builder) {
+	if r.B.LeftLeaves == 0 {
+		return
+	}
+	fmt.Fprintf(out, "left the filter, and stay as they were: %d documents, %d leaves\n", r.B.LeftDocuments, r.B.LeftLeaves)
+	for _, d := range r.Left {
+		fmt.Fprintf(out, "  %s\n", d)
+	}
+	if more := r.B.LeftLeaves - int64(len(r.Left)); more > 0 {
+		fmt.Fprintf(out, "  and %d more\n", more)
+	}
 }
 
 func (r *Report) writeCounts(out *strings.Builder) {

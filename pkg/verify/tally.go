@@ -14,6 +14,7 @@ type verdict struct {
 	shared           int64 // leaves that both have
 	differing        int64 // of these
 	differences      []Difference
+	left             []Difference // of kind LeftFilter
 }
 
 // differ adds a difference.
@@ -55,6 +56,10 @@ func (s *sums) add(v verdict) {
 		s.MatchingDocuments++
 	}
 	s.differences += int64(len(v.differences))
+	if len(v.left) > 0 {
+		s.b.LeftDocuments++
+		s.b.LeftLeaves += int64(len(v.left))
+	}
 	attached := ""
 	for _, d := range v.differences {
 		if d.Kind == Attachment {
@@ -78,6 +83,10 @@ func (s *sums) count(d Difference) {
 		lacking.MissingLeaves += int64(len(d.Revs))
 	case MissingLeaf:
 		lacking.MissingLeaves += int64(len(d.Revs))
+	case Unchosen:
+		s.b.UnchosenLeaves += int64(len(d.Revs))
+	case Foreign:
+		s.b.ForeignLeaves += int64(len(d.Revs))
 	case Unreadable:
 		if d.Side != B {
 			s.a.UnreadableLeaves++
@@ -118,6 +127,10 @@ func (s SideReport) plus(o SideReport) SideReport {
 	s.MissingDocuments += o.MissingDocuments
 	s.MissingLeaves += o.MissingLeaves
 	s.UnreadableLeaves += o.UnreadableLeaves
+	s.LeftDocuments += o.LeftDocuments
+	s.LeftLeaves += o.LeftLeaves
+	s.UnchosenLeaves += o.UnchosenLeaves
+	s.ForeignLeaves += o.ForeignLeaves
 	return s
 }
 
@@ -130,6 +143,8 @@ type tally struct {
 	same      sums
 	differing sums
 	shown     []Difference // the first by order
+	left      []Difference // likewise what has left the filter, of documents that do not differ
+	leftToo   []Difference // and of those that do
 	suspects  []string     // documents that differ
 	tooMany   bool         // more than suspectLimit of them
 }
@@ -139,11 +154,17 @@ func (t *tally) add(v verdict) {
 	defer t.mu.Unlock()
 	if len(v.differences) == 0 {
 		t.same.add(v)
+		for _, d := range v.left {
+			t.left = t.show(t.left, d)
+		}
 		return
 	}
 	t.differing.add(v)
 	for _, d := range v.differences {
-		t.show(d)
+		t.shown = t.show(t.shown, d)
+	}
+	for _, d := range v.left {
+		t.leftToo = t.show(t.leftToo, d)
 	}
 	if len(t.suspects) == t.suspectLimit {
 		t.tooMany = true
@@ -152,14 +173,23 @@ func (t *tally) add(v verdict) {
 	t.suspects = append(t.suspects, v.id)
 }
 
-// show keeps a difference if it is among the first.
-func (t *tally) show(d Difference) {
-	at, _ := slices.BinarySearchFunc(t.shown, d, compareDifferences)
+// show adds a difference to the list if it is among the first.
+func (t *tally) show(list []Difference, d Difference) []Difference {
+	at, _ := slices.BinarySearchFunc(list, d, compareDifferences)
 	if at == t.shownLimit {
-		return
+		return list
 	}
-	t.shown = slices.Insert(t.shown, at, d)
-	t.shown = t.shown[:min(len(t.shown), t.shownLimit)]
+	list = slices.Insert(list, at, d)
+	return list[:min(len(list), t.shownLimit)]
+}
+
+// allLeft lists the first of what has left the filter.
+func (t *tally) allLeft() []Difference {
+	list := slices.Clone(t.left)
+	for _, d := range t.leftToo {
+		list = t.show(list, d)
+	}
+	return list
 }
 
 // retry forgets the verdicts that found differences and returns their documents.
@@ -167,6 +197,6 @@ func (t *tally) retry() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	ids := t.suspects
-	t.differing, t.shown, t.suspects = sums{}, nil, nil
+	t.differing, t.shown, t.leftToo, t.suspects = sums{}, nil, nil, nil
 	return ids
 }

@@ -23,7 +23,7 @@ func specOf(document string, args ...string) (replication.Job, error) {
 	if err := f.Parse(args); err != nil {
 		return replication.Job{}, err
 	}
-	if err := r.document.arguments(f.Args()); err != nil {
+	if err := r.document.arguments(f.Args(), "SOURCE", "TARGET"); err != nil {
 		return replication.Job{}, err
 	}
 	spec, err := r.spec(strings.NewReader(document), f.Args())

@@ -23,12 +23,11 @@ import (
 
 // replicateFlags are the command line of replicate.
 type replicateFlags struct {
-	config        service.Config
-	data, uuid    string
-	document      documentFlags
-	endpoints     [2]endpointFlags // of source and target
+	config     service.Config
+	data, uuid string
+	document   documentFlags
+	databaseFlags
 	json, quiet   bool
-	netrc         string
 	retries       int
 	stallInterval time.Duration
 }
@@ -58,7 +57,7 @@ of their own: {"targets": [{"target": URL, "selector": {...}}, ...]}.
 
 ` + exitCodes,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if err := r.document.arguments(args); err != nil {
+			if err := r.document.arguments(args, "SOURCE", "TARGET"); err != nil {
 				return usageError(fmt.Errorf("replicate: %w", err))
 			}
 			return nil
@@ -83,7 +82,7 @@ func (r *replicateFlags) own(f *pflag.FlagSet) {
 	f.BoolVar(&r.json, "json", false, "print progress and summary as lines of JSON")
 	f.BoolVarP(&r.quiet, "quiet", "q", false, "print the summary only")
 	f.IntVar(&r.retries, "retries", 10, "crashes in a row after which to give up; 0 means never")
-	f.StringVar(&r.netrc, "netrc", "", "netrc file (default $NETRC or ~/.netrc)")
+	r.addNetrc(f)
 	f.StringVar(&r.data, "data", "", "data directory ($MILLRACE_DATA; default $XDG_STATE_HOME/millrace)")
 	f.StringVar(&r.uuid, "uuid", "", "this server's uuid, part of the replication id (default: kept in the data directory)")
 	f.DurationVar(&r.stallInterval, "stall-interval", 5*time.Second, "how often to look after a run that gets no further")

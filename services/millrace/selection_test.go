@@ -22,7 +22,7 @@ func jobsOf(t *testing.T, document string, args ...string) []replication.Job {
 	if err := f.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.document.arguments(f.Args()); err != nil {
+	if err := r.document.arguments(f.Args(), "SOURCE", "TARGET"); err != nil {
 		t.Fatal(err)
 	}
 	spec, err := r.spec(strings.NewReader(document), f.Args())

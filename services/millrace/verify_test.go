@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -141,7 +144,7 @@ func TestVerifyOfChosenDocuments(t *testing.T) {
 	put(t, p.x, "d", `{}`)
 	put(t, p.x, "_design/d", `{}`)
 	put(t, p.y, "d", `{}`)
-	code, out, _ := runVerify(t.Context(), "--doc-id", "d", p.x, p.y)
+	code, out, _ := runVerify(t.Context(), "--only", "d", p.x, p.y)
 	require.Equal(t, exitOK, code, out)
 	code, out, _ = runVerify(t.Context(), "--ignore-design", p.x, p.y)
 	require.Equal(t, exitOK, code, out)
@@ -162,4 +165,94 @@ func TestProgressLineIsRemovedAtTheEnd(t *testing.T) {
 	var out bytes.Buffer
 	showProgress(&out, nil)()
 	require.Equal(t, "\r\x1b[K", out.String())
+}
+
+// fanned are documents of two owners at x, of which y has joe's and z ann's.
+func fanned(t *testing.T) (p pair, z string) {
+	t.Helper()
+	p = newPair(t)
+	z = strings.TrimSuffix(p.y, "/y") + "/z"
+	withDB(t, z, func(db *couch.DB) { require.NoError(t, db.Create(t.Context(), nil)) })
+	for url, owners := range map[string][]string{p.x: {"joe", "ann"}, p.y: {"joe"}, z: {"ann"}} {
+		for _, owner := range owners {
+			put(t, url, owner+"-1", `{"owner":"`+owner+`"}`)
+		}
+	}
+	put(t, p.x, "_design/d", `{"filters":{"own":"function(doc, req) { return doc.owner == req.query.who; }","bad":"function(doc) { throw 'no'; }"}}`)
+	return p, z
+}
+
+func TestVerifyOfTargetsThatAreFiltered(t *testing.T) {
+	p, z := fanned(t)
+	for _, args := range [][]string{
+		{"--selector", `{"owner":"joe"}`}, {"--filter", "d/own", "--query-param", "who=joe"}, {"--doc-id", "joe-1"}, {"--doc-ids", "joe-1", "--skip-deletes"},
+	} {
+		code, out, message := runVerify(t.Context(), append(args, p.x, p.y)...)
+		require.Equal(t, exitOK, code, out+message)
+		require.Contains(t, out, "the target holds what the filter chooses")
+		code, out, _ = runVerify(t.Context(), append(args, p.x, z)...)
+		require.Equal(t, exitDifferent, code, out)
+		require.Contains(t, out, `"joe-1" missing document at B`)
+		require.Contains(t, out, `"ann-1" unchosen at B`)
+		require.Contains(t, out, "has 1 leaves that the filter refuses")
+	}
+	code, _, message := runVerify(t.Context(), "--filter", "d/bad", p.x, p.y)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, message, "filters.bad of _design/d")
+	code, _, message = runVerify(t.Context(), "--filter", "d/none", p.x, p.y)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, message, "missing json key: none")
+	code, _, message = runVerify(t.Context(), "--selector", `{"$no":1}`, p.x, p.y)
+	require.Equal(t, exitUsage, code, message)
+}
+
+func TestVerifyOfADocumentWithTargets(t *testing.T) {
+	p, z := fanned(t)
+	document := func(more string) string {
+		path := filepath.Join(t.TempDir(), "fanout.json")
+		text := fmt.Sprintf(`{"source":%q,"continuous":true,"create_target":true,"targets":[{"target":%q,"selector":{"owner":"joe"}},
+			{"target":%q,"filter":"d/own","query_params":{"who":"ann"}}%s]}`, p.x, p.y, z, more)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	code, out, message := runVerify(t.Context(), "--bodies", "--document", document(""))
+	require.Equal(t, exitOK, code, out+message)
+	require.Contains(t, out, "2 targets: 2 hold what they should, 0 differ, 0 could not be verified")
+
+	code, out, _ = runVerify(t.Context(), "--document", document(fmt.Sprintf(`,{"target":%q,"selector":{"owner":"ann"}}`, p.y)))
+	require.Equal(t, exitDifferent, code)
+	require.Contains(t, out, `"joe-1" unchosen at B`)
+	require.Contains(t, out, "3 targets: 2 hold what they should, 1 differ, 0 could not be verified")
+
+	code, out, message = runVerify(t.Context(), "--json", "--document", document(fmt.Sprintf(`,{"target":"%s-none"},{"target":%q,"filter":"d/bad"},%q`, z, z, z)))
+	require.Equal(t, exitFailed, code)
+	require.Equal(t, "2 of 5 targets could not be verified", message)
+	require.NotContains(t, out+message, "secret")
+	var lines []map[string]any
+	for line := range strings.Lines(out) {
+		var object map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &object), line)
+		lines = append(lines, object)
+	}
+	require.Len(t, lines, 6)
+	require.Equal(t, true, lines[0]["filtered"])
+	require.Contains(t, lines[2]["error"], "not_found")
+	require.Contains(t, lines[3]["error"], "filters.bad")
+	require.Equal(t, false, lines[4]["same"])
+	require.Equal(t, map[string]any{"type": "total", "targets": 5., "same": 2., "differ": 1., "failed": 2.}, lines[5])
+
+	code, out, message = runVerify(t.Context(), "-q", "--document", document(fmt.Sprintf(",%q", z)))
+	require.Equal(t, exitDifferent, code)
+	require.Empty(t, out+message)
+}
+
+func TestVerifyRefusesWhatItCannotTell(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "since.json")
+	require.NoError(t, os.WriteFile(path, []byte(`{"source":"http://h/a","target":"http://h/b","since_seq":"3"}`), 0o600))
+	code, _, message := runVerify(t.Context(), "--document", path)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, message, "since_seq")
+	code, _, message = runVerify(t.Context(), "--document", path, "http://h/a")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, message, "expected A and B, got 1 arguments")
 }

@@ -33,18 +33,3 @@ func (r *Registry) filterCode(ctx context.Context, spec replication.Job, source 
 	}
 	return reply.Code, nil
 }
-
-// filterOf is what the stages need of the replication's filter; code is that of its function.
-func filterOf(spec replication.Job, code string) *millracev1.JobFilter {
-	f := &millracev1.JobFilter{
-		ByDocIds: spec.DocIDs != nil, DocIds: spec.DocIDs, Selector: spec.Selector,
-		Function: spec.Filter, Code: code, SkipDeletes: spec.SkipDeletes,
-	}
-	if spec.Filter != "" {
-		f.QueryParams = spec.QueryParams
-	}
-	if !f.ByDocIds && f.Selector == nil && f.Function == "" && !f.SkipDeletes {
-		return nil
-	}
-	return f
-}

@@ -13,6 +13,7 @@ import (
 	"millrace/pkg/control"
 	"millrace/pkg/directory"
 	"millrace/pkg/endpoint"
+	"millrace/pkg/filter"
 	"millrace/pkg/replication"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -136,7 +137,7 @@ func (r *Registry) describe(spec replication.Job, code string) (*millracev1.Job,
 		Id: broker.Token(id.String()), ReplicationId: id.String(),
 		SourceUrl: spec.Source.URL, TargetUrl: spec.Target.URL,
 		SourceSite: siteOf(spec.Source), TargetSite: siteOf(spec.Target),
-		Continuous: spec.Continuous, Filter: filterOf(spec, code), WinningRevsOnly: spec.WinningRevsOnly,
+		Continuous: spec.Continuous, Filter: filter.Wanted(&spec.Selection, code), WinningRevsOnly: spec.WinningRevsOnly,
 		SinceSeq: spec.SinceSeq, CreateTarget: spec.CreateTarget, CreateTargetParams: params,
 		Tuning: tuning,
 		State:  string(state), StartTime: now, LastUpdated: now,
