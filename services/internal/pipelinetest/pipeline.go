@@ -78,6 +78,8 @@ type Options struct {
 	PerJob int
 	// AttachmentsCapacity is what large attachments may take together; 0 for the default.
 	AttachmentsCapacity service.Bytes
+	// PerSubject is how many messages of a job each queue takes; 0 for the default.
+	PerSubject int
 	// BodiesCapacity is what BODIES takes at most; 0 for the default.
 	BodiesCapacity service.Bytes
 }
@@ -105,7 +107,7 @@ func Start(t *testing.T, o Options) *Pipeline {
 		o.LeaseTTL = 3 * time.Second
 	}
 	p := &Pipeline{t: t, options: o, log: logger(o.Log)}
-	p.config = service.Config{AttachmentsCapacity: o.AttachmentsCapacity, BodiesCapacity: o.BodiesCapacity, Namespace: "millrace", Site: service.DefaultSite, SealKey: o.SealKey, AnySecret: o.AnySecret, Replicas: 1}
+	p.config = service.Config{PerSubject: o.PerSubject, AttachmentsCapacity: o.AttachmentsCapacity, BodiesCapacity: o.BodiesCapacity, Namespace: "millrace", Site: service.DefaultSite, SealKey: o.SealKey, AnySecret: o.AnySecret, Replicas: 1}
 	var err error
 	p.embedded, err = broker.StartEmbedded(p.Context(), broker.EmbeddedOptions{DataDir: t.TempDir(), Logger: p.log})
 	if err != nil {

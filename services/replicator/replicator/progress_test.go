@@ -152,7 +152,9 @@ func TestRepeatedAndReorderedMessagesChangeNothing(t *testing.T) {
 			t.Parallel()
 			source, target := databases(t)
 			source.Fill(t, 0, 20)
-			p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.Without(c.stage)})
+			p := pipelinetest.Start(t, pipelinetest.Options{
+				Services: pipelinetest.Without(c.stage), PerSubject: 32, // for what the feed's log is asked for again, too
+			})
 			job := p.Submit(source, target, small)
 			subject := ">"
 			if c.stage == selector.Name {

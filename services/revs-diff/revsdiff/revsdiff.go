@@ -28,13 +28,19 @@ type Service struct {
 	stage *stage.Stage
 	jobs  *directory.Jobs
 	pool  *endpoint.Pool
-	skips *directory.PerRun[*skip]
+	runs  *directory.PerRun[*learned]
+}
+
+// learned is what is known of a run.
+type learned struct {
+	skip   skip
+	passed passed
 }
 
 // New registers the stage's handler; the stage's Run starts it.
 func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool) (*Service, error) {
 	svc := &Service{stage: s, jobs: jobs, pool: pool}
-	svc.skips = directory.NewPerRun(func() *skip { return &skip{} })
+	svc.runs = directory.NewPerRun(func() *learned { return &learned{} })
 	subjects := s.Broker().Subjects()
 	in := stage.Input{
 		Stream: s.Broker().Streams().Selected, Filter: subjects.Selected(s.Site(), broker.Any),
@@ -50,7 +56,11 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.SelectedBatch) err
 	if err != nil {
 		return err
 	}
-	missing, counters, err := svc.missing(ctx, job, b)
+	run := svc.runs.Of(b.Position)
+	if run.passed.has(b.Position) {
+		return nil
+	}
+	missing, counters, err := svc.missing(ctx, job, b, &run.skip)
 	if err != nil {
 		return svc.stage.Fail(ctx, b.Position, fmt.Errorf("compare with target: %w", err))
 	}
@@ -58,11 +68,19 @@ func (svc *Service) handle(ctx context.Context, b *millracev1.SelectedBatch) err
 	subjects := svc.stage.Broker().Subjects()
 	id := stage.BatchID(b.Position)
 	if len(missing) == 0 {
+		if run.passed.has(b.Position) { // while the target was asked
+			return nil
+		}
 		done := &millracev1.Done{Position: b.Position, Counters: counters}
 		return svc.stage.Publish(ctx, subjects.Done(job.Id), id, done)
 	}
 	out := &millracev1.MissingBatch{Position: b.Position, Docs: missing, Counters: counters, Bodies: handed(b.Bodies, missing)}
-	return svc.stage.Publish(ctx, subjects.Missing(job.SourceSite, job.Id), id, out)
+	run.passed.add(b.Position)
+	err = svc.stage.Publish(ctx, subjects.Missing(job.SourceSite, job.Id), id, out)
+	if err != nil { // this message comes again
+		run.passed.remove(b.Position)
+	}
+	return err
 }
 
 // handed keeps, of what the selector has put into BODIES, what the target lacks.
@@ -93,13 +111,12 @@ func handed(bodies []*millracev1.BodyRef, missing []*millracev1.MissingDoc) (kep
 
 // missing returns what the target lacks, or all that was selected while asking
 // is not worth it.
-func (svc *Service) missing(ctx context.Context, job *millracev1.Job, b *millracev1.SelectedBatch) ([]*millracev1.MissingDoc, *millracev1.Counters, error) {
+func (svc *Service) missing(ctx context.Context, job *millracev1.Job, b *millracev1.SelectedBatch, skip *skip) ([]*millracev1.MissingDoc, *millracev1.Counters, error) {
 	revs := 0
 	for _, r := range b.Rows {
 		revs += len(r.Revs)
 	}
 	counters := &millracev1.Counters{MissingChecked: uint64(revs)}
-	skip := svc.skips.Of(b.Position)
 	if now := time.Now(); !skip.ask(now) {
 		counters.MissingFound = uint64(revs)
 		return everything(b.Rows), counters, nil

@@ -10,6 +10,7 @@ import (
 	"millrace/services/doc-fetcher/fetcher"
 	"millrace/services/internal/databasetest"
 	"millrace/services/internal/pipelinetest"
+	"millrace/services/revs-diff/revsdiff"
 )
 
 func TestOnlyWhatTheTargetLacksIsAskedFor(t *testing.T) {
@@ -84,5 +85,32 @@ func TestTargetThatRefusesTheQuestionIsTakenToLackEverything(t *testing.T) {
 			t.Errorf("%d: counted %v", status, c)
 		}
 		databasetest.SameLeaves(t, source, target)
+	}
+}
+
+// A batch that was routed twice, by the feed and by a replay, is not done with nothing because what was
+// missing has arrived meanwhile.
+func TestBatchThatComesAgainIsNotDoneBeforeItIs(t *testing.T) {
+	source, target := databasetest.New(t, millpond.Options{}), databasetest.New(t, millpond.Options{})
+	docs := []string{`{"_id":"a","_rev":"1-aaaa"}`, `{"_id":"b","_rev":"1-aaaa"}`}
+	source.Write(t, docs...)
+	p := pipelinetest.Start(t, pipelinetest.Options{Services: pipelinetest.Without(fetcher.Name, revsdiff.Name)})
+	p.Submit(source, target, "")
+	streams := p.Broker().Streams()
+	selected := p.AwaitMessages(streams.Selected, ">", 1)[0]
+	p.Run(revsdiff.Name)
+	p.AwaitMessages(streams.Missing, ">", 1)
+	target.Write(t, docs...)
+	p.Repeat(selected)
+	p.Await("the batch is taken twice", func() bool { return len(p.Messages(streams.Selected, ">")) == 0 })
+	if done := p.Messages(streams.Done, ">"); len(done) != 0 {
+		t.Errorf("%d records of what is done", len(done))
+	}
+	p.Run(fetcher.Name)
+	p.Await("the batch is done", func() bool { return len(p.Messages(streams.Done, ">")) > 0 })
+	done := &millracev1.Done{}
+	p.Decode(p.Messages(streams.Done, ">")[0], done)
+	if c := done.Counters; c.MissingChecked != 2 || c.MissingFound != 2 || c.DocsWritten != 2 {
+		t.Errorf("counted %v", c)
 	}
 }
