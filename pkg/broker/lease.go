@@ -79,7 +79,6 @@ func (b *Broker) AcquireLease(ctx context.Context, name, holder string, ttl time
 	l.life, l.kill = context.WithCancel(context.WithoutCancel(ctx))
 	if err := l.acquire(ctx); err != nil {
 		l.kill()
-		l.leave(ctx)
 		return nil, fmt.Errorf("lease %s: %w", name, err)
 	}
 	if !s.hold(l) {
@@ -89,16 +88,64 @@ func (b *Broker) AcquireLease(ctx context.Context, name, holder string, ttl time
 	return l, nil
 }
 
+// acquire takes the lease. If it fails, it gives the lease's part in the sign back, at once or when it is
+// known what became of the write.
 func (l *Lease) acquire(ctx context.Context) error {
 	last, err := l.b.freeLease(ctx, l.name)
 	if err != nil {
+		l.leave(ctx)
 		return err
 	}
-	if l.epoch, err = l.write(ctx, last, nats.Header{}); errors.Is(err, ErrFenced) {
-		return ErrHeld // somebody was faster
-	}
+	l.epoch, err = l.write(ctx, last, nats.Header{})
 	l.revision = l.epoch
+	switch {
+	case errors.Is(err, ErrFenced):
+		l.leave(ctx)
+		return ErrHeld // somebody was faster
+	case err != nil:
+		go l.disown(last)
+	}
 	return err
+}
+
+// disown gives back what an acquisition may have written, or may still write, whose outcome is not
+// known: nobody would ever release it, and nobody could have it while the process lives.
+func (l *Lease) disown(last uint64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.life), min(writeTimeout, l.sign.ttl))
+	defer cancel()
+	defer l.leave(ctx)
+	_, err := l.put(ctx, last, nil, endOfKey()) // what is still on its way is refused behind this
+	if errors.Is(err, ErrFenced) {
+		err = l.removeOwn(ctx)
+	}
+	if err != nil {
+		l.giveUp(err)
+	}
+}
+
+// removeOwn removes the lease's record, if it is this one's.
+func (l *Lease) removeOwn(ctx context.Context) error {
+	e, err := l.b.leaseEntry(ctx, l.name)
+	switch {
+	case errors.Is(err, ErrGone):
+		return nil
+	case err != nil || isMarker(e.Header):
+		return err
+	}
+	record, err := readLease(l.name, e)
+	if err != nil || record.Token != l.record.Token {
+		return err
+	}
+	if _, err = l.put(ctx, e.Sequence, nil, endOfKey()); errors.Is(err, ErrFenced) {
+		return nil
+	}
+	return err
+}
+
+// giveUp ends all leases of the process: nobody else could have this one while its sign lives.
+func (l *Lease) giveUp(err error) {
+	l.b.log.Debug("lease was not given back: all of the process are given up", "lease", l.name, "error", err)
+	l.sign.lose()
 }
 
 // heldError says whose sign of life keeps a lease; empty if it expires by itself.
@@ -229,9 +276,7 @@ func (l *Lease) abandon() {
 		return
 	}
 	if !errors.Is(err, ErrFenced) {
-		// Nobody else can have it while the sign lives: all leases of the process go with this one.
-		l.b.log.Debug("lease was not left to expire", "lease", l.name, "error", err)
-		l.sign.lose()
+		l.giveUp(err)
 	}
 }
 

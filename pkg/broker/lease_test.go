@@ -245,3 +245,30 @@ func TestLeaseOfADeadHolderFailsTheCheck(t *testing.T) {
 		<-l.Lost()
 	})
 }
+
+// Whoever wanted the lease gave up before it knew that it had it. The process goes on, and gives signs of
+// life: the lease must not hang on them.
+func TestLeaseThatNobodyKnowsOfIsGivenBack(t *testing.T) {
+	e := startEmbedded(t, broker.EmbeddedOptions{Listen: "127.0.0.1:0"})
+	p := startProxy(t, strings.TrimPrefix(e.ClientURL(), "nats://"))
+	direct, b := connect(t, broker.Options{Embedded: e}), connect(t, broker.Options{URL: p.url()})
+	keeper, err := b.AcquireLease(testContext(t), "keeper", "me", 6*time.Second)
+	require.NoError(t, err)
+	const records = " $KV.millrace_leases."
+	before := revisionsWritten(t, direct)
+	p.deafAfter(records)
+	impatient, giveUp := context.WithCancel(testContext(t))
+	failed := make(chan error, 1)
+	go func() {
+		_, err := b.AcquireLease(impatient, "l", "me", 6*time.Second)
+		failed <- err
+	}()
+	await(t, "the lease is written", func() bool { return revisionsWritten(t, direct) > before })
+	giveUp()
+	p.hear()
+	require.Error(t, <-failed)
+	next, err := direct.WaitLease(testContext(t), "l", "other", 6*time.Second)
+	require.NoError(t, err)
+	require.NoError(t, next.Release(testContext(t)))
+	require.NoError(t, keeper.Release(testContext(t)))
+}
