@@ -77,3 +77,7 @@ func (f *Feeds) Read(ctx context.Context, id string) (*millracev1.Feed, uint64, 
 
 // Remove deletes the feed: its reader stops.
 func (f *Feeds) Remove(ctx context.Context, id string) error { return f.table.remove(ctx, id) }
+
+// PushedDown reports whether the source filters the feed, which then serves one job, whose filter the rows
+// have passed.
+func PushedDown(feed *millracev1.Feed) bool { return feed.FilterDocIds || len(feed.Selector) > 0 }

@@ -148,7 +148,7 @@ func (f *fetch) lastLook(ctx context.Context, w want) error {
 // leaves are all leaves of a document, without their attachments.
 func (f *fetch) leaves(ctx context.Context, w want) (found []heavyDoc, err error) {
 	o := couch.OpenRevsOptions{Revs: true, AttEncodingInfo: true}
-	err = f.revisions(ctx, w.id, nil, o, func(rev *couch.OpenRev) (bool, error) {
+	err = f.db.EachRevision(ctx, w.id, nil, o, func(rev *couch.OpenRev) (bool, error) {
 		found = append(found, heavyDoc{want: want{id: rev.Meta.ID, rev: rev.Meta.Rev}, doc: rev.Doc, meta: rev.Meta})
 		return false, nil
 	})

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"millrace/pkg/bodymessage"
 	"millrace/pkg/couch"
 	"millrace/pkg/millpond"
 	"millrace/pkg/rawdoc"
@@ -208,7 +209,7 @@ func TestWhatTravelsInsideIsSmallAndStoredAsItIs(t *testing.T) {
 
 func TestLargeAttachmentTravelsAloneInChunks(t *testing.T) {
 	s := databasetest.New(t, millpond.Options{})
-	content := strings.Repeat("0123456789abcdef", (3*bodyBytes+100)/16)
+	content := strings.Repeat("0123456789abcdef", (3*bodymessage.Full+100)/16)
 	s.PutAttachment(t, "d", "big.bin", content)
 	var rev string
 	for _, revs := range s.Leaves(t) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"millrace/pkg/bodymessage"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -50,11 +51,11 @@ func TestPartsOfWhatWasReadAreBoundedInSize(t *testing.T) {
 	s := &shelf{}
 	p := newPacker(s, batch(), "a1")
 	wanted := map[revision]bool{}
-	const messages = 3 * partBytes / bodyBytes
+	const messages = 3 * partBytes / bodymessage.Full
 	for i := range messages {
 		id := fmt.Sprint(i)
 		wanted[revision{id, "1-aaaa"}] = true
-		if err := p.handOver(t.Context(), readForFilter(uint32(i), bodyBytes, id), wanted); err != nil {
+		if err := p.handOver(t.Context(), readForFilter(uint32(i), bodymessage.Full, id), wanted); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -68,7 +69,7 @@ func TestPartsOfWhatWasReadAreBoundedInSize(t *testing.T) {
 			docs += len(ref.Docs)
 			size += int(ref.Docs[0].Length)
 		}
-		if size >= partBytes+bodyBytes || part.Part.Last != (i == len(s.parts)-1) {
+		if size >= partBytes+bodymessage.Full || part.Part.Last != (i == len(s.parts)-1) {
 			t.Errorf("part %v has %d bytes", part.Part, size)
 		}
 	}

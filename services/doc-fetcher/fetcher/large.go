@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode"
 
+	"millrace/pkg/bodymessage"
 	"millrace/pkg/content"
 	"millrace/pkg/couch"
 	"millrace/pkg/pause"
@@ -127,7 +128,7 @@ func (f *fetch) look(ctx context.Context, wants []want) (docs []heavyDoc, missin
 // lookAt asks for one revision, or the leaves that descend from it.
 func (f *fetch) lookAt(ctx context.Context, w want) (found []heavyDoc, err error) {
 	o := couch.OpenRevsOptions{Revs: true, Latest: true, AttEncodingInfo: true}
-	err = f.revisions(ctx, w.id, []string{w.rev}, o, func(rev *couch.OpenRev) (bool, error) {
+	err = f.db.EachRevision(ctx, w.id, []string{w.rev}, o, func(rev *couch.OpenRev) (bool, error) {
 		d := heavyDoc{want: want{rev.Meta.ID, rev.Meta.Rev, w.ancestors, nil}, doc: rev.Doc, meta: rev.Meta}
 		found = append(found, d)
 		return false, found[len(found)-1].choose(f.full)
@@ -152,7 +153,7 @@ func (d *heavyDoc) choose(full bool) error {
 			continue
 		}
 		d.needed = append(d.needed, i)
-		if n := a.StoredLength(); n > bodyBytes || small+n > partBytes {
+		if n := a.StoredLength(); n > bodymessage.Full || small+n > partBytes {
 			d.stored = append(d.stored, i)
 		} else {
 			small += n

@@ -7,15 +7,13 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"millrace/pkg/bodymessage"
 	"millrace/pkg/rawdoc"
 	millracev1 "millrace/proto/millrace/v1"
 	"millrace/services/doc-fetcher/bodies"
 )
 
 const (
-	// bodyBytes is how full a message of BODIES gets: DESIGN section 3 aims at 256-512 KB,
-	// where JetStream's cost per byte is flat.
-	bodyBytes = 448 << 10
 	// partBytes is how many bytes of bodies a part refers to. It bounds what a job
 	// that is slow to write holds of BODIES (invariant 5).
 	partBytes = 4 << 20
@@ -50,8 +48,8 @@ type packer struct {
 
 	mu       sync.Mutex // guards what follows
 	seen     map[revision]struct{}
-	expected int  // documents that are still to come, about
-	body     body // not yet published
+	expected int                 // documents that are still to come, about
+	body     bodymessage.Builder // not yet published
 	refs     []*millracev1.DocRef
 	pending  []pendingRef
 	bytes    int
@@ -163,16 +161,16 @@ func (p *packer) handOver(ctx context.Context, from *millracev1.BodyRef, wanted 
 func (p *packer) add(ctx context.Context, m rawdoc.Meta, doc []byte, stubs bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.body.size() > 0 && p.body.size()+1+len(doc) > bodyBytes {
+	if !p.body.Takes(len(doc)) {
 		if err := p.flushBody(ctx); err != nil {
 			return err
 		}
 	}
-	if p.body.size() == 0 {
-		p.body = newBody(max(len(doc), min(bodyBytes, p.expected*(len(doc)+1))))
+	if p.body.Size() == 0 {
+		p.body = bodymessage.New(max(len(doc), min(bodymessage.Full, p.expected*(len(doc)+1))))
 	}
 	p.expected--
-	ref := &millracev1.DocRef{Id: m.ID, Rev: m.Rev, Offset: uint32(p.body.add(doc)), Length: uint32(len(doc)), Stubs: stubs}
+	ref := &millracev1.DocRef{Id: m.ID, Rev: m.Rev, Offset: uint32(p.body.Add(doc)), Length: uint32(len(doc)), Stubs: stubs}
 	p.refs = append(p.refs, ref)
 	if p.claim != nil {
 		p.leaves = append(p.leaves, &bodies.Leaf{Doc: ref, Attached: len(m.Attachments) > 0, Deleted: m.Deleted})
@@ -185,19 +183,19 @@ func (p *packer) add(ctx context.Context, m rawdoc.Meta, doc []byte, stubs bool)
 func (p *packer) addChunk(ctx context.Context, chunk []byte) (*millracev1.BodyRef, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.publishBody(ctx, bodyOf(chunk))
+	return p.publishBody(ctx, bodymessage.Of(chunk))
 }
 
 // publishBody publishes a message of BODIES.
-func (p *packer) publishBody(ctx context.Context, b body) (*millracev1.BodyRef, error) {
+func (p *packer) publishBody(ctx context.Context, b bodymessage.Builder) (*millracev1.BodyRef, error) {
 	p.bodies++
-	f, err := p.out.body(ctx, fmt.Sprintf("%s.%d", p.attempt, p.bodies), b.message())
+	f, err := p.out.body(ctx, fmt.Sprintf("%s.%d", p.attempt, p.bodies), b.Message())
 	if err != nil {
 		return nil, fmt.Errorf("publish bodies: %w", err)
 	}
 	ref := &millracev1.BodyRef{Number: p.bodies}
 	p.pending = append(p.pending, pendingRef{ref, f})
-	p.bytes += b.size()
+	p.bytes += b.Size()
 	return ref, nil
 }
 
@@ -206,7 +204,7 @@ func (p *packer) publishBody(ctx context.Context, b body) (*millracev1.BodyRef, 
 func (p *packer) addMultipart(ctx context.Context, m rawdoc.Meta, doc []byte, stubs bool, atts []*millracev1.AttachmentRef) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ref, err := p.publishBody(ctx, bodyOf(doc))
+	ref, err := p.publishBody(ctx, bodymessage.Of(doc))
 	if err != nil {
 		return err
 	}
@@ -228,7 +226,7 @@ func (p *packer) reject(r *millracev1.Rejection) {
 
 // roll publishes the part when it is full, unless it has to stay whole.
 func (p *packer) roll(ctx context.Context) error {
-	if p.bytes+p.body.size() < partBytes || p.whole != nil {
+	if p.bytes+p.body.Size() < partBytes || p.whole != nil {
 		return nil
 	}
 	return p.publish(ctx, false)
@@ -294,6 +292,6 @@ func (p *packer) flushBody(ctx context.Context) error {
 	ref.Docs = p.refs
 	p.open.Bodies = append(p.open.Bodies, ref)
 	p.announceBody(ctx)
-	p.body, p.refs = body{}, nil
+	p.body, p.refs = bodymessage.Builder{}, nil
 	return nil
 }

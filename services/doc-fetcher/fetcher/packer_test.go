@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"millrace/pkg/bodymessage"
 	"millrace/pkg/rawdoc"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -133,7 +134,7 @@ func TestEveryDocumentComesOutAsItWentIn(t *testing.T) {
 		p := newPacker(s, batch(), "a1")
 		added := map[revision][]byte{}
 		for i := range rapid.IntRange(0, 8).Draw(t, "documents") {
-			size := rapid.SampledFrom([]int{2, 10, 100, bodyBytes / 3, bodyBytes - 1, bodyBytes, bodyBytes + 1, partBytes / 3}).Draw(t, "size")
+			size := rapid.SampledFrom([]int{2, 10, 100, bodymessage.Full / 3, bodymessage.Full - 1, bodymessage.Full, bodymessage.Full + 1, partBytes / 3}).Draw(t, "size")
 			r := revision{fmt.Sprint("d", i), "1-a"}
 			doc := append([]byte(fmt.Sprint(i)), bytes.Repeat([]byte("x"), size)...)
 			added[r] = doc
@@ -154,7 +155,7 @@ func TestEveryDocumentComesOutAsItWentIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, b := range s.bodies {
-			if n := bytes.Count(b, []byte(",")); len(b) > bodyBytes && n > 0 {
+			if n := bytes.Count(b, []byte(",")); len(b) > bodymessage.Full && n > 0 {
 				t.Fatalf("message %d has %d bytes of several documents", i, len(b))
 			}
 		}

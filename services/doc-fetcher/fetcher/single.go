@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"millrace/pkg/bodymessage"
 	"millrace/pkg/couch"
 	"millrace/pkg/pause"
 	"millrace/pkg/rawdoc"
@@ -85,7 +86,7 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 		o.AttsSince = w.ancestors
 	}
 	leaves := f.answers([]want{w})
-	err = f.revisions(ctx, w.id, []string{w.rev}, o, func(rev *couch.OpenRev) (done bool, err error) {
+	err = f.db.EachRevision(ctx, w.id, []string{w.rev}, o, func(rev *couch.OpenRev) (done bool, err error) {
 		found = true
 		chosen, err := f.choice.wants(rev.Meta, rev.Doc)
 		if err != nil {
@@ -115,34 +116,6 @@ func (f *fetch) one(ctx context.Context, w want) (found bool, err error) {
 		leaves.end()
 	}
 	return found, err
-}
-
-// revisions asks for revisions of a document, all leaves for none, and hands those that the
-// source has to take, until it is done. There is none where the document has no leaf left.
-func (f *fetch) revisions(ctx context.Context, id string, revs []string, o couch.OpenRevsOptions, take func(*couch.OpenRev) (done bool, err error)) error {
-	answer, err := f.db.OpenRevs(ctx, id, revs, o)
-	if couch.IsNotFound(err) { // not a single leaf of the document is left, or of the database
-		return f.databaseThere(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	defer answer.Close() //nolint:errcheck // nothing is written
-	for {
-		rev, err := answer.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if rev.Doc == nil {
-			continue
-		}
-		if done, err := take(rev); done || err != nil {
-			return err
-		}
-	}
 }
 
 // tooLarge reports whether the attachments that follow a document are too large for BODIES.
@@ -211,7 +184,7 @@ func (f *fetch) attachment(ctx context.Context, a rawdoc.Attachment, from io.Rea
 // publishChunks publishes what is read, length bytes, one chunk of which is in memory at
 // a time (invariant 5).
 func (f *fetch) publishChunks(ctx context.Context, from io.Reader, length int64) (chunks []*millracev1.BodyRef, err error) {
-	chunk := make([]byte, min(bodyBytes, length))
+	chunk := make([]byte, min(bodymessage.Full, length))
 	for left := length; left > 0; left -= int64(len(chunk)) {
 		chunk = chunk[:min(int64(len(chunk)), left)]
 		if _, err := io.ReadFull(from, chunk); err != nil {

@@ -172,7 +172,7 @@ func sourceKey(job *millracev1.Job) string {
 // the run does. Seqs are compared as strings, and with a feed's own only: they
 // are opaque.
 func (r *run) standsIn(ctx context.Context, feed *millracev1.Feed) (uint64, bool, error) {
-	if pushedDown(feed) || feed.Together != r.feedTogether() || len(feed.Roster) >= maxRoster {
+	if directory.PushedDown(feed) || feed.Together != r.feedTogether() || len(feed.Roster) >= maxRoster {
 		return 0, false, nil
 	}
 	if b := r.last; b != nil && b.Feed == feed.Id && bytes.Equal(r.progress.StartSeq, standsAt(b)) {
@@ -205,9 +205,6 @@ func standsAt(p *millracev1.Progress) []byte {
 	}
 	return p.StartSeq
 }
-
-// pushedDown reports whether the source filters the feed for its one job.
-func pushedDown(feed *millracev1.Feed) bool { return feed.FilterDocIds || len(feed.Selector) > 0 }
 
 // pushesDown reports whether the source is to be asked to filter: it can, which costs it less than to
 // hand over everything, and nobody else is about to need the rest.
@@ -265,7 +262,7 @@ func (r *run) become(ctx context.Context, feed *millracev1.Feed) error {
 	r.job.Run, r.job.Feed, r.job.Active = r.nextRun(), feed.Id, true
 	r.job.State, r.job.Reason, r.job.RetryAt = string(replication.Running), "", 0
 	r.progress.Run, r.progress.Feed, r.progress.Joined, r.progress.RoutedFloor = r.job.Run, r.job.Feed, 0, 0
-	r.pushed = pushedDown(feed)
+	r.pushed = directory.PushedDown(feed)
 	r.restore(r.progress)
 	if err := r.listenTo(ctx, feed.Id); err != nil {
 		return err

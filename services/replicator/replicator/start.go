@@ -218,7 +218,7 @@ func (r *run) rejoin(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	r.pushed = pushedDown(feed)
+	r.pushed = directory.PushedDown(feed)
 	if err := r.listenTo(ctx, feed.Id); err != nil {
 		return false, err
 	}

@@ -5,14 +5,11 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nuid"
-	"google.golang.org/protobuf/proto"
 
+	"millrace/pkg/bodymessage"
 	"millrace/pkg/broker"
 	millracev1 "millrace/proto/millrace/v1"
 )
-
-// bodyBytes is how full a message of BODIES gets: DESIGN section 3 aims at 256-512 KB.
-const bodyBytes = 448 << 10
 
 // bodyMessage is a message of BODIES that somebody may refer to.
 type bodyMessage struct {
@@ -34,10 +31,9 @@ type hander struct {
 	svc     *Service
 	feed    string
 	prefix  string
-	number  uint32
-	docs    []byte
-	leaves  []*leaf
-	pending []*bodyMessage
+	docs    bodymessage.Builder
+	open    *bodyMessage   // of docs; nil for none
+	pending []*bodyMessage // on their way
 }
 
 func (svc *Service) newHander(feed string) *hander {
@@ -50,43 +46,33 @@ func (h *hander) add(ctx context.Context, l *leaf) error {
 	if l.ref != nil || len(l.meta.Attachments) > 0 {
 		return nil
 	}
-	if len(h.docs) > 0 && len(h.docs)+1+len(l.doc) > bodyBytes {
+	if !h.docs.Takes(len(l.doc)) {
 		if err := h.flush(ctx); err != nil {
 			return err
 		}
 	}
-	if len(h.docs) > 0 {
-		h.docs = append(h.docs, ',')
+	if h.open == nil {
+		h.docs = bodymessage.New(len(l.doc))
+		h.open = &bodyMessage{prefix: h.prefix, number: uint32(len(h.pending) + 1)}
 	}
-	l.ref = &bodyRef{doc: &millracev1.DocRef{
-		Id: l.meta.ID, Rev: l.meta.Rev, Offset: uint32(len(h.docs)), Length: uint32(len(l.doc)),
+	l.ref = &bodyRef{message: h.open, doc: &millracev1.DocRef{
+		Id: l.meta.ID, Rev: l.meta.Rev, Offset: uint32(h.docs.Add(l.doc)), Length: uint32(len(l.doc)),
 	}}
-	h.docs = append(h.docs, l.doc...)
-	h.leaves = append(h.leaves, l)
+	h.open.leaves = append(h.open.leaves, l)
 	return nil
 }
 
-func (h *hander) flush(ctx context.Context) error {
-	if len(h.leaves) == 0 {
+func (h *hander) flush(ctx context.Context) (err error) {
+	m := h.open
+	if m == nil {
 		return nil
 	}
-	h.number++
-	m := &bodyMessage{prefix: h.prefix, number: h.number, leaves: h.leaves}
-	payload, err := proto.Marshal(&millracev1.Bodies{Docs: h.docs})
-	if err != nil {
-		return err
-	}
 	subject := h.svc.stage.Broker().Subjects().Bodies(h.feed)
-	m.future, err = h.svc.stage.Publisher().PublishAsync(ctx, subject, payload, broker.MsgID(fmt.Sprintf("%s.%d", m.prefix, m.number)))
+	m.future, err = h.svc.stage.Publisher().PublishAsync(ctx, subject, h.docs.Message(), broker.MsgID(fmt.Sprintf("%s.%d", m.prefix, m.number)))
 	if err != nil {
-		m.forget()
 		return fmt.Errorf("publish bodies: %w", err)
 	}
-	for _, l := range h.leaves {
-		l.ref.message = m
-	}
-	h.pending = append(h.pending, m)
-	h.docs, h.leaves = h.docs[:0], nil
+	h.pending, h.open, h.docs = append(h.pending, m), nil, bodymessage.Builder{}
 	return nil
 }
 
@@ -97,21 +83,24 @@ func (m *bodyMessage) forget() {
 	}
 }
 
-// settle waits until the broker has all.
-func (h *hander) settle(ctx context.Context) (err error) {
+// settle waits until the broker has all, if the decision came to its end: whatever else it was, what it had
+// published in part is published again by whoever decides next.
+func (h *hander) settle(ctx context.Context, err error) error {
 	for _, m := range h.pending {
 		if err == nil {
-			m.sequence, err = m.future.Wait(ctx)
+			if m.sequence, err = m.future.Wait(ctx); err != nil {
+				err = fmt.Errorf("publish bodies: %w", err)
+			}
 		}
 		if err != nil {
 			m.forget()
 		}
 		m.leaves = nil
 	}
-	if err != nil {
-		return fmt.Errorf("publish bodies: %w", err)
+	if err != nil && h.open != nil {
+		h.open.forget()
 	}
-	return nil
+	return err
 }
 
 // references are where leaves stand, by message.

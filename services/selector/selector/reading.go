@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -117,7 +118,7 @@ func (r *reading) all(ctx context.Context, wants []couch.BulkGetRequest) error {
 func (r *reading) bulk(ctx context.Context, wants []couch.BulkGetRequest) (missing []couch.BulkGetRequest, err error) {
 	results, err := r.db.BulkGet(ctx, wants, couch.BulkGetOptions{Revs: true, Latest: true, AttEncodingInfo: true})
 	var answer *couch.HTTPError
-	if errors.As(err, &answer) && answer.Status != 429 {
+	if errors.As(err, &answer) && answer.Status != http.StatusTooManyRequests {
 		// It has no _bulk_get, or fails at one document of many: what is wrong with the source itself the
 		// next request says too.
 		return nil, r.singly(ctx, wants)
@@ -152,39 +153,16 @@ func (r *reading) bulk(ctx context.Context, wants []couch.BulkGetRequest) (missi
 // singly asks for documents one by one. What is not found is nobody's: it was purged, and the source's
 // own feed would not list it any more.
 func (r *reading) singly(ctx context.Context, wants []couch.BulkGetRequest) error {
+	o := couch.OpenRevsOptions{Revs: true, Latest: true, AttEncodingInfo: true}
 	for _, w := range wants {
-		if err := r.one(ctx, w); err != nil {
+		err := r.db.EachRevision(ctx, w.ID, []string{w.Rev}, o, func(rev *couch.OpenRev) (bool, error) {
+			return false, r.add(ctx, rev.Meta, rev.Doc)
+		})
+		if err != nil {
 			return fmt.Errorf("document %q: %w", w.ID, err)
 		}
 	}
 	return nil
-}
-
-func (r *reading) one(ctx context.Context, w couch.BulkGetRequest) error {
-	answer, err := r.db.OpenRevs(ctx, w.ID, []string{w.Rev}, couch.OpenRevsOptions{Revs: true, Latest: true, AttEncodingInfo: true})
-	if couch.IsNotFound(err) { // the document, or the database, which was there a moment ago
-		_, err := r.db.Info(ctx)
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	defer answer.Close() //nolint:errcheck // nothing is written
-	for {
-		rev, err := answer.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if rev.Doc == nil {
-			continue
-		}
-		if err := r.add(ctx, rev.Meta, rev.Doc); err != nil {
-			return err
-		}
-	}
 }
 
 // add takes a leaf in, once: a source that is asked for an ancestor and its leaf returns the leaf

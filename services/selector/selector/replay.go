@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/directory"
 	"millrace/pkg/stage"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -146,7 +147,7 @@ func (svc *Service) again(ctx context.Context, v *view, m *member, b *millracev1
 }
 
 func (svc *Service) orderAgain(ctx context.Context, v *view, m *member, b *millracev1.ChangesBatch) (*order, error) {
-	if pushedDown(v.feed) {
+	if directory.PushedDown(v.feed) {
 		return plainOrder(b, &member{entry: m.entry, job: m.job, filter: everything}), nil
 	}
 	if !m.reads() || len(b.Rows) == 0 {

@@ -42,6 +42,9 @@ type view struct {
 	index                       *routing.Index[string]
 }
 
+// present is how many members there are whose jobs are.
+func (v *view) present() int { return len(v.plain) + len(v.selectors) + len(v.functions) }
+
 // readers are the members that decide on what stands in documents.
 func (v *view) readers() []*member {
 	return append(append([]*member(nil), v.selectors...), v.functions...)
@@ -108,7 +111,7 @@ func (r *rosters) view(ctx context.Context, known *roster, feed *millracev1.Feed
 		v.byJob[entry.Job] = m
 		switch {
 		case m.gone():
-		case pushedDown(feed):
+		case directory.PushedDown(feed):
 			v.plain = append(v.plain, &member{entry: entry, job: m.job, filter: everything})
 		case m.broken != nil || m.filter == nil:
 			v.functions = append(v.functions, m)
@@ -123,8 +126,6 @@ func (r *rosters) view(ctx context.Context, known *roster, feed *millracev1.Feed
 
 // everything is the filter where the source has filtered already.
 var everything = &filter.Filter{}
-
-func pushedDown(feed *millracev1.Feed) bool { return feed.FilterDocIds || len(feed.Selector) > 0 }
 
 // member returns what is known of a job, of which the replication id is made: it stays as it is for as
 // long as there is the job.
