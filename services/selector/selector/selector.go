@@ -86,7 +86,7 @@ func (svc *Service) route(ctx context.Context, b *millracev1.ChangesBatch) error
 	if err != nil {
 		return err
 	}
-	if r.Named, r.Skipped, err = svc.deliver(ctx, orders); err != nil {
+	if r.Named, r.Skipped, err = svc.deliver(ctx, orders, v.present()-len(passed) > len(orders)); err != nil {
 		return err
 	}
 	for _, m := range passed {
@@ -154,7 +154,7 @@ func (svc *Service) look(ctx context.Context, v *view, only *member, b *millrace
 		if err := read(ctx, db, b.Rows, c.take); err != nil {
 			return nil, fmt.Errorf("read documents for filters: %w", err)
 		}
-		return c, c.out.settle(ctx)
+		return c, c.out.settle(ctx, nil)
 	}
 	k := svc.store.of(batchKey{b.Feed, b.Ordinal})
 	if err := k.take(ctx); err != nil {
@@ -166,10 +166,7 @@ func (svc *Service) look(ctx context.Context, v *view, only *member, b *millrace
 	} else {
 		err = svc.fill(ctx, k, c, b)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return c, c.out.settle(ctx)
+	return c, c.out.settle(ctx, err)
 }
 
 // fill reads a batch and decides on it, and keeps what was read, if it is not too much: those who come for
@@ -236,9 +233,10 @@ func selected(b *millracev1.ChangesBatch, entry *millracev1.RosterEntry, rows []
 
 // deliver publishes the orders. A job whose subject stays full is passed over and
 // lags; it replays the batch from the feed's log when it has room. But the feed is never ahead of
-// its fastest job: while no job has room, deliver waits for one of them.
-func (svc *Service) deliver(ctx context.Context, orders []order) (named, skipped []*millracev1.RoutedJob, err error) {
-	if len(orders) == 1 { // nobody else to wait for
+// its fastest job: while no job has room, deliver waits for one of them, unless there are others, that
+// have nothing to do with the batch and wait for what comes behind it.
+func (svc *Service) deliver(ctx context.Context, orders []order, others bool) (named, skipped []*millracev1.RoutedJob, err error) {
+	if len(orders) == 1 && !others { // nobody else to wait for
 		if err := svc.send(ctx, orders[0]); err != nil {
 			return nil, nil, err
 		}
@@ -256,7 +254,7 @@ func (svc *Service) deliver(ctx context.Context, orders []order) (named, skipped
 			return nil, nil, err
 		}
 	}
-	if len(named) == 0 && len(full) > 0 {
+	if len(named) == 0 && len(full) > 0 && !others {
 		first, err := svc.first(ctx, full)
 		if err != nil {
 			return nil, nil, err

@@ -297,3 +297,28 @@ func TestBatchOfAFeedThatIsNoMoreIsDropped(t *testing.T) {
 		t.Errorf("the job got %v of a feed that is no more", got)
 	}
 }
+
+// A batch that nobody wants but a job without room waits for that job no longer than others would: those
+// that want what comes behind it are not held up.
+func TestJobWithoutRoomDelaysNobodyWhoWantsWhatComesBehind(t *testing.T) {
+	t.Parallel()
+	limit := 8
+	var mine []string
+	for i := range 2 * limit {
+		mine = append(mine, fmt.Sprintf("d%d", i+1))
+	}
+	slices.Sort(mine)
+	f := start(t, entry("stopped", 1, mine...), entry("other", 2, fmt.Sprintf("d%d", 2*limit+1)))
+	if f.Broker().Limits().PerSubject != limit {
+		t.Fatalf("a job has room for %d", f.Broker().Limits().PerSubject)
+	}
+	f.Run(selector.Name)
+	f.read(2*limit + 1)
+	f.routed(2*limit + 1)
+	if got := f.selected("other", 2); !slices.Equal(got, []uint64{uint64(2*limit + 1)}) {
+		t.Errorf("the other job got %v", got)
+	}
+	if got := f.selected("stopped", 1); len(got) != limit {
+		t.Errorf("the job without room has %v", got)
+	}
+}
