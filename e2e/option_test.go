@@ -41,6 +41,31 @@ func TestDocIDsAreReplicatedAndNoOthers(t *testing.T) {
 	})
 }
 
+// Whether the source can choose for a job that is alone, or cannot: the same documents arrive, now and
+// while they change.
+func TestSelectorChoosesAtEveryKindOfSource(t *testing.T) {
+	eachPair(t, func(s scenario) {
+		for i, owner := range []string{"joe", "ann", "joe"} {
+			put(s.T, fmt.Sprintf("%s/doc-%d", s.source, i), "", fmt.Sprintf(`{"owner":%q}`, owner))
+		}
+		args := []string{"--selector", `{"owner":"joe"}`}
+		s.replicate(args...).Completed()
+		has := func(want string) {
+			s.Helper()
+			if _, ids := seqs(s.T, s.target); strings.Join(slices.Sorted(slices.Values(ids)), " ") != want {
+				s.Errorf("the target has %q, want %s", ids, want)
+			}
+		}
+		has("doc-0 doc-2")
+		put(s.T, s.source+"/doc-3", "", `{"owner":"joe"}`)
+		put(s.T, s.source+"/doc-4", "", `{"owner":"ann"}`)
+		if again := s.replicate(args...).Completed(); again.DocsWritten != 1 {
+			s.Errorf("the second run: %+v", again)
+		}
+		has("doc-0 doc-2 doc-3")
+	})
+}
+
 func TestSinceSeqLeavesOutWhatIsOlder(t *testing.T) {
 	eachPair(t, func(s scenario) {
 		s.edit(s.source, "before-", 30, 1)

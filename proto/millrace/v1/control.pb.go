@@ -689,9 +689,11 @@ type Job struct {
 	Together string `protobuf:"bytes,28,opt,name=together,proto3" json:"together,omitempty"`
 	// Whether jobs that were submitted together with it are still being written: it begins
 	// when all of them are there, so that those that share a pass find it.
-	Held          bool `protobuf:"varint,29,opt,name=held,proto3" json:"held,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Held bool `protobuf:"varint,29,opt,name=held,proto3" json:"held,omitempty"`
+	// Whether the source has refused to choose for the job, and hands over all rows instead.
+	UnfilteredFeed bool `protobuf:"varint,30,opt,name=unfiltered_feed,json=unfilteredFeed,proto3" json:"unfiltered_feed,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -923,6 +925,13 @@ func (x *Job) GetTogether() string {
 func (x *Job) GetHeld() bool {
 	if x != nil {
 		return x.Held
+	}
+	return false
+}
+
+func (x *Job) GetUnfilteredFeed() bool {
+	if x != nil {
+		return x.UnfilteredFeed
 	}
 	return false
 }
@@ -2224,7 +2233,7 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\x06key_id\x18\x04 \x01(\tR\x05keyId\x122\n" +
 	"\x15connection_timeout_ms\x18\x05 \x01(\rR\x13connectionTimeoutMs\x12)\n" +
 	"\x10http_connections\x18\x06 \x01(\rR\x0fhttpConnections\x12.\n" +
-	"\x13retries_per_request\x18\a \x01(\rR\x11retriesPerRequest\"\xba\a\n" +
+	"\x13retries_per_request\x18\a \x01(\rR\x11retriesPerRequest\"\xe3\a\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0ereplication_id\x18\x02 \x01(\tR\rreplicationId\x120\n" +
@@ -2263,7 +2272,8 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\x06totals\x18\x1a \x01(\v2\x15.millrace.v1.CountersR\x06totals\x12\x1c\n" +
 	"\tthrottled\x18\x1b \x01(\bR\tthrottled\x12\x1a\n" +
 	"\btogether\x18\x1c \x01(\tR\btogether\x12\x12\n" +
-	"\x04held\x18\x1d \x01(\bR\x04held\"\xd3\x01\n" +
+	"\x04held\x18\x1d \x01(\bR\x04held\x12'\n" +
+	"\x0funfiltered_feed\x18\x1e \x01(\bR\x0eunfilteredFeed\"\xd3\x01\n" +
 	"\x06Tuning\x12\x1d\n" +
 	"\n" +
 	"batch_rows\x18\x01 \x01(\rR\tbatchRows\x12 \n" +

@@ -3,6 +3,7 @@ package replicator
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ type crash struct {
 	// lost: the pipeline lost a message, or the feed its log; nothing is wrong with
 	// the databases, and a new run can begin at once.
 	lost bool
+	// choosesNothing: the source does not filter its feed; a new run can read all of it at once.
+	choosesNothing bool
 	// throttled: a database refuses too many requests; the next run does less at once.
 	throttled bool
 	// replaced is the side whose database is another than the run began with; empty if none is.
@@ -37,6 +40,19 @@ func crashed(e *millracev1.Event) *crash {
 		throttled: e.Error == couch.ErrMaxBackoff.Error(),
 		after:     time.Duration(e.RetryAfterMs) * time.Millisecond,
 	}
+}
+
+// refusedToChoose reports whether the source refused a feed only because it was to filter it, as far as one
+// can tell: what else it may have been (a database that is gone, say) the next run meets too.
+func refusedToChoose(e *millracev1.Event) bool {
+	if e.Stage != "changes-reader" || e.Class != millracev1.Event_CLASS_PERMANENT {
+		return false
+	}
+	switch e.Status {
+	case 0, http.StatusUnauthorized, http.StatusForbidden:
+		return false
+	}
+	return true
 }
 
 // words are those with which CouchDB's replicator begins the reason of such a crash: people

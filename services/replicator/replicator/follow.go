@@ -251,7 +251,9 @@ func (r *run) tookEvent(ctx context.Context, m *millracev1.Event) error {
 	case m.Position.GetRun() != r.job.Run:
 		return nil
 	case m.Class != millracev1.Event_CLASS_INFO:
-		return crashed(m)
+		c := crashed(m)
+		c.choosesNothing = r.pushed && refusedToChoose(m)
+		return c
 	case m.Error == stage.FeedOpened:
 		return r.sameSource(ctx)
 	}

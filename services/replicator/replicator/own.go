@@ -159,6 +159,11 @@ func (m *Manager) crashed(ctx context.Context, r *run, began time.Time, c *crash
 		r.job.ErrorCount = 0
 	}
 	r.job.Reason, r.job.State, r.job.Throttled = c.reason, string(replication.Crashing), c.throttled
+	if c.choosesNothing {
+		r.note(ctx, "the source does not filter its feed; all of it is read: "+c.reason)
+		r.job.UnfilteredFeed, r.job.RetryAt = true, time.Now().UnixNano()
+		return
+	}
 	if c.permanent && m.options.FailPermanent {
 		r.job.State = string(replication.Failed)
 		return

@@ -207,10 +207,11 @@ func standsAt(p *millracev1.Progress) []byte {
 }
 
 // pushesDown reports whether the source is to be asked to filter: it can, which costs it less than to
-// hand over everything, and nobody else is about to need the rest.
+// hand over everything, and nobody else is about to need the rest. Not every source can: PouchDB's servers
+// take `_selector` for a design document that they do not have.
 func (r *run) pushesDown() bool {
 	f := r.job.GetFilter()
-	return (f.GetByDocIds() || len(f.GetSelector()) > 0) && r.alone()
+	return !r.job.UnfilteredFeed && (f.GetByDocIds() || len(f.GetSelector()) > 0) && r.alone()
 }
 
 // alone reports whether no other job is about to read the same from the same source.
