@@ -85,6 +85,7 @@ func newSetting(ctx context.Context, opts *options, source, target *server.Serve
 		Batch: opts.batch, InFlight: opts.inFlight, Cores: runtime.GOMAXPROCS(0),
 		Attachments: opts.attachments, AttachmentSize: opts.attachmentSize, Large: opts.large,
 		RTT: opts.rtt, FarInFlight: opts.farInFlight,
+		OwnerDocs: opts.ownerDocs, OwnTargets: opts.ownTargets,
 	}, nil
 }
 

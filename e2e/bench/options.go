@@ -30,6 +30,7 @@ type options struct {
 	large                       int
 	rtt                         time.Duration
 	farInFlight                 int
+	ownerDocs, ownTargets       int
 }
 
 const usageHead = `usage: bench -source URL -target URL [flags]
@@ -77,6 +78,8 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	flags.IntVar(&o.large, "large", 200_000_000, "bytes of the large attachment")
 	flags.DurationVar(&o.rtt, "rtt", 100*time.Millisecond, "round trip between the two sides in the rows with a distance")
 	flags.IntVar(&o.farInFlight, "far-in-flight", 16, "requests of the bare limit at a time to a target that is far")
+	flags.IntVar(&o.ownerDocs, "owner-docs", 50, "documents of an owner, in the rows with selectors: there are no more targets than owners")
+	flags.IntVar(&o.ownTargets, "own-targets", 20, "how many targets at once the source's own replicator is given at most; 200 take it minutes")
 	flags.StringVar(&o.millrace, "millrace", "../bin/millrace", "`path` of the millrace program")
 	extra := flags.String("millrace-args", "", "further `arguments` for millrace replicate, separated by spaces")
 	flags.BoolVar(&o.json, "json", false, "print JSON with every single value instead of the table")
@@ -108,6 +111,7 @@ func (o *options) check() error {
 		{"runs", o.runs, 1}, {"docs", o.docs, 1}, {"size", o.size, corpus.MinSize},
 		{"changes", o.changes, 1}, {"batch", o.batch, 1}, {"in-flight", o.inFlight, 1},
 		{"attachments", o.attachments, 1}, {"attachment-size", o.attachmentSize, 1}, {"large", o.large, 1}, {"far-in-flight", o.farInFlight, 1},
+		{"owner-docs", o.ownerDocs, 1}, {"own-targets", o.ownTargets, 0},
 	} {
 		if limit.value < limit.at {
 			return fmt.Errorf("-%s: %d is less than %d", limit.flag, limit.value, limit.at)
@@ -131,6 +135,7 @@ func (o *options) setting() map[string]string {
 		"changes": fmt.Sprint(o.changes), "seed": fmt.Sprint(o.seed),
 		"batch": fmt.Sprint(o.batch), "in-flight": fmt.Sprint(o.inFlight),
 		"attachments": fmt.Sprint(o.attachments), "attachment-size": fmt.Sprint(o.attachmentSize), "large": fmt.Sprint(o.large),
+		"owner-docs": fmt.Sprint(o.ownerDocs), "own-targets": fmt.Sprint(o.ownTargets),
 		"rtt": o.rtt.String(), "far-in-flight": fmt.Sprint(o.farInFlight),
 		"millrace-args": strings.Join(o.millraceArgs, " "),
 	}

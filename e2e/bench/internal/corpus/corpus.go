@@ -40,6 +40,39 @@ func New(seed uint64, docs, size, perBatch int) *Corpus {
 	})
 }
 
+// Owned is a corpus whose documents have owners, PerOwner of them each but for the last ones.
+type Owned struct {
+	*Corpus
+	// Owners are the documents of each, as one batch.
+	Owners []Batch
+}
+
+// NewOwned makes documents as [New] does, with a member "owner". The owners' documents stand
+// between each other's.
+func NewOwned(seed uint64, docs, size, perBatch, perOwner int) *Owned {
+	o := &Owned{Owners: make([]Batch, max(1, docs/max(1, perOwner)))}
+	for i := range o.Owners {
+		o.Owners[i].open()
+	}
+	n := 0
+	o.Corpus = build(seed, docs, perBatch, func(random *rand.Rand, id string) []byte {
+		owner := n % len(o.Owners)
+		n++
+		fields := fmt.Appendf(nil, `"owner":%q,`, Owner(owner))
+		fields = append(fields, Fields(random, size-len(`{"_id":"",}`)-len(id)-len(fields))...)
+		o.Owners[owner].Docs++
+		o.Owners[owner].add(id, fields)
+		return fields
+	})
+	for i := range o.Owners {
+		o.Owners[i].end()
+	}
+	return o
+}
+
+// Owner is what stands in the documents of owner number i.
+func Owner(i int) string { return fmt.Sprintf("owner-%d", i) }
+
 // build makes documents whose members other than _id are what fields returns.
 func build(seed uint64, docs, perBatch int, fields func(random *rand.Rand, id string) []byte) *Corpus {
 	random := rand.New(rand.NewPCG(seed, 0x6d696c6c72616365))
@@ -47,17 +80,26 @@ func build(seed uint64, docs, perBatch int, fields func(random *rand.Rand, id st
 	c := &Corpus{Docs: docs}
 	for first := 0; first < docs; first += perBatch {
 		b := Batch{Docs: min(perBatch, docs-first)}
-		b.Read = append(b.Read, `{"docs":[`...)
-		b.Write = append(b.Write, `{"new_edits":false,"docs":[`...)
+		b.open()
 		for i := range b.Docs {
 			id := fmt.Sprintf("%s%06x", start, first+i)
 			b.add(id, fields(random, id))
 		}
-		b.Read = append(b.Read, ']', '}')
-		b.Write = append(b.Write, ']', '}')
+		b.end()
 		c.Batches = append(c.Batches, b)
 	}
 	return c
+}
+
+// open begins both requests, and end ends them.
+func (b *Batch) open() {
+	b.Read = append(b.Read, `{"docs":[`...)
+	b.Write = append(b.Write, `{"new_edits":false,"docs":[`...)
+}
+
+func (b *Batch) end() {
+	b.Read = append(b.Read, ']', '}')
+	b.Write = append(b.Write, ']', '}')
 }
 
 // add appends a document to both requests.

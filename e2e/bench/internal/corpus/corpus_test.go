@@ -117,3 +117,48 @@ func TestDocumentsDoNotCompressToNothing(t *testing.T) {
 		t.Errorf("compresses to %.0f %%", share*100)
 	}
 }
+
+func TestOwnersHaveEveryDocumentOnce(t *testing.T) {
+	o := NewOwned(7, 103, 600, 10, 10)
+	if len(o.Owners) != 10 {
+		t.Fatalf("%d owners", len(o.Owners))
+	}
+	all := map[string]string{} // owners, by id
+	docs := 0
+	for i, batch := range o.Owners {
+		var request struct {
+			Docs []struct {
+				ID    string `json:"_id"`
+				Owner string
+			}
+		}
+		if err := json.Unmarshal(batch.Write, &request); err != nil {
+			t.Fatal(err)
+		}
+		if len(request.Docs) != batch.Docs || batch.Docs < 10 {
+			t.Errorf("owner %d: %d documents, said to be %d", i, len(request.Docs), batch.Docs)
+		}
+		for _, d := range request.Docs {
+			if docs++; d.Owner != Owner(i) {
+				t.Errorf("%s of owner %d has %q", d.ID, i, d.Owner)
+			}
+			all[d.ID] = d.Owner
+		}
+	}
+	if docs != 103 || len(all) != 103 {
+		t.Errorf("%d documents, %d ids", docs, len(all))
+	}
+	for _, batch := range o.Batches {
+		var request struct {
+			Docs []map[string]any
+		}
+		if err := json.Unmarshal(batch.Write, &request); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range request.Docs {
+			if d["owner"] != all[d["_id"].(string)] {
+				t.Errorf("%v has %v at the source", d["_id"], d["owner"])
+			}
+		}
+	}
+}

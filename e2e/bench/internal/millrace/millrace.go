@@ -54,6 +54,12 @@ func (p *Program) Replicate(ctx context.Context, source, target string, continuo
 	return p.start(ctx, p.path, append(args, p.args...), nil, secrets(source, target))
 }
 
+// ReplicateDocument starts "millrace replicate --document path --json". The secrets of the URLs are those that
+// the document has. The caller must call [Process.Wait], and keep the document until then.
+func (p *Program) ReplicateDocument(ctx context.Context, path string, urls ...string) (*Process, error) {
+	return p.start(ctx, p.path, append([]string{"replicate", "--document", path, "--json"}, p.args...), nil, secrets(urls...))
+}
+
 // start starts a program in an empty directory that is also its home, so that no
 // state of an earlier run helps or hinders it. When ctx ends it is interrupted, and
 // killed if that does not end it. What it writes to its output goes to out, too,

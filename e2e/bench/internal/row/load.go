@@ -180,7 +180,7 @@ func (r *loadRound) own(ctx context.Context) (contest.Measurement, error) {
 		return nil, err
 	}
 	return r.turn(ctx, func(target *server.Database) (contest.Measurement, time.Duration, error) {
-		return r.metered(func() error { return r.Source.Replicate(ctx, r.source, r.road.to(target)) })
+		return r.metered(func() error { return r.Source.Replicate(ctx, r.source, r.road.to(target), nil) })
 	})
 }
 

@@ -52,7 +52,8 @@ func small(t *testing.T, source, target string) *Setting {
 	s := &Setting{
 		Source: open(t, source), Target: open(t, target), FS: procfs.New("/proc"), Log: slog.New(slog.DiscardHandler),
 		MillraceAbsent: os.ErrNotExist,
-		Docs:           45, Size: 500, Changes: 3, Seed: 1, Batch: 20, InFlight: 2, Cores: 2,
+		OwnerDocs:      5, OwnTargets: 9,
+		Docs: 45, Size: 500, Changes: 3, Seed: 1, Batch: 20, InFlight: 2, Cores: 2,
 		Attachments: 12, AttachmentSize: 700, Large: 3 << 20, RTT: time.Millisecond, FarInFlight: 3,
 	}
 	var err error
@@ -206,5 +207,57 @@ func TestFarRowMeasuresTheProgramAndItsServices(t *testing.T) {
 				t.Errorf("%s: %+v", name, standings[name])
 			}
 		}
+	}
+}
+
+// The program as it is, with targets that are given in a document.
+func TestRowsOfSeveralTargetsMeasureTheProgram(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the programs")
+	}
+	dir, err := program.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := small(t, pond(t), pond(t))
+	setting.MillraceAbsent = nil
+	if setting.Millrace, err = millrace.Find(filepath.Join(dir, program.Millrace), nil, setting.FS); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []contest.Row{full(setting), selectors(setting)[0]} {
+		standings := run(t, row)
+		if f := standings[ourName].Figures[wall.Name]; f.Empty() || f.Median <= 0 {
+			t.Errorf("%s: %+v", row.Name(), standings[ourName])
+		}
+	}
+}
+
+func TestThereAreNoMoreTargetsThanOwners(t *testing.T) {
+	s := &Setting{Docs: 450, Size: 500, OwnerDocs: 50}
+	for _, row := range selectors(s) {
+		if want := "9 targets, each of which gets the 50 documents of an owner of 450 documents"; !strings.HasPrefix(row.Title(), want) {
+			t.Errorf("%s: %s", row.Name(), row.Title())
+		}
+	}
+	s = &Setting{Docs: 50000, Size: 1000, OwnerDocs: 50}
+	if title := selectors(s)[1].Title(); !strings.HasPrefix(title, "200 targets,") || !strings.HasSuffix(title, "the goal is 8 s") {
+		t.Error(title)
+	}
+}
+
+func TestTargetThatLacksItsOwnersDocumentsHasNoTime(t *testing.T) {
+	setting := small(t, pond(t), pond(t))
+	round, err := selectors(setting)[0].Prepare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = round.(*fanRound).turn(t.Context(), func([]*server.Database) (contest.Measurement, time.Duration, error) {
+		return contest.Measurement{}, time.Second, nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "0 documents instead of 5") {
+		t.Errorf("got %v", err)
+	}
+	if err := round.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

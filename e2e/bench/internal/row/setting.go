@@ -40,6 +40,9 @@ type Setting struct {
 	InFlight int    // requests of the bare limit at a time and server
 	Cores    int    // that source and target share, if they are local
 
+	OwnerDocs  int // documents of each owner, where there are owners
+	OwnTargets int // how many targets the source's own replicator is given at most
+
 	Attachments    int           // documents with an attachment
 	AttachmentSize int           // bytes of each attachment
 	Large          int           // bytes of a large attachment
@@ -50,7 +53,7 @@ type Setting struct {
 // All returns every row, in the order of the table in DESIGN section 9.
 func All(s *Setting) []contest.Row {
 	return slices.Concat(
-		[]contest.Row{one(s), &latency{s}},
+		[]contest.Row{one(s), &latency{s}, full(s)}, selectors(s),
 		attachments(s, "attachments", corpus.Binary(), "binary, as stored by the source"),
 		attachments(s, "texts", corpus.Text(), "text, which the servers store compressed"),
 		large(s),

@@ -27,11 +27,16 @@ func (d *Database) At(address *Server) *Database {
 	return &Database{server: address, name: d.name}
 }
 
-// create makes the database, even when ctx is cancelled meanwhile.
-func (d *Database) create(ctx context.Context) error {
+// create makes the database with so many shards, or as many as the server likes where it is 0, even when
+// ctx is cancelled meanwhile.
+func (d *Database) create(ctx context.Context, shards int) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
-	return d.server.call(ctx, http.MethodPut, "/"+d.name, nil, nil)
+	target := "/" + d.name
+	if shards > 0 {
+		target += fmt.Sprintf("?q=%d", shards)
+	}
+	return d.server.call(ctx, http.MethodPut, target, nil, nil)
 }
 
 // Drop deletes the database, even when ctx is cancelled already.

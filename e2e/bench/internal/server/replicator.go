@@ -30,17 +30,18 @@ func (s *Server) HasReplicator(ctx context.Context) error {
 
 // replication is a request of POST /_replicate.
 type replication struct {
-	Source     string `json:"source"`
-	Target     string `json:"target"`
-	Continuous bool   `json:"continuous,omitempty"`
-	Cancel     bool   `json:"cancel,omitempty"`
+	Source     string          `json:"source"`
+	Target     string          `json:"target"`
+	Selector   json.RawMessage `json:"selector,omitempty"`
+	Continuous bool            `json:"continuous,omitempty"`
+	Cancel     bool            `json:"cancel,omitempty"`
 }
 
-// Replicate has the server replicate source to target once and returns when
-// it is done. If ctx ends before, the replication is cancelled: a server goes
+// Replicate has the server replicate source to target once, or what a selector chooses of it unless
+// that is nil, and returns when it is done. If ctx ends before, the replication is cancelled: a server goes
 // on with it though nobody waits.
-func (s *Server) Replicate(ctx context.Context, source, target *Database) error {
-	r := replication{Source: source.URL(), Target: target.URL()}
+func (s *Server) Replicate(ctx context.Context, source, target *Database, selector []byte) error {
+	r := replication{Source: source.URL(), Target: target.URL(), Selector: selector}
 	err := s.replicate(ctx, r)
 	if ctx.Err() == nil {
 		return err

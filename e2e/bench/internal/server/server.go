@@ -106,11 +106,16 @@ func (s *Server) Welcome(ctx context.Context) (Welcome, error) {
 // The request is not given up when ctx ends: a server goes on with it, and a
 // deletion can overtake it. Its answer is awaited and the database removed.
 func (s *Server) Fresh(ctx context.Context, role string) (*Database, error) {
+	return s.FreshOf(ctx, role, 0)
+}
+
+// FreshOf is [Server.Fresh] with so many shards, where the server has any; 0 leaves it to the server.
+func (s *Server) FreshOf(ctx context.Context, role string, shards int) (*Database, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	db := &Database{server: s, name: fmt.Sprintf("%s_%s_%d_%s", prefix, s.token, s.made.Add(1), role)}
-	if err := db.create(ctx); err != nil {
+	if err := db.create(ctx, shards); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {

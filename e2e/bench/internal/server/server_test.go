@@ -147,7 +147,7 @@ func TestReplicationNobodyWaitsForIsCancelled(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound) // it was over by then
 	})
 	db := &Database{server: s, name: "a"}
-	err := s.Replicate(ctx, db, db)
+	err := s.Replicate(ctx, db, db, nil)
 	var status *StatusError
 	if !errors.Is(err, context.Canceled) || errors.As(err, &status) {
 		t.Errorf("got %v", err)
@@ -160,7 +160,7 @@ func TestReplicationNobodyWaitsForIsCancelled(t *testing.T) {
 func TestReplicationThatIsNotOKIsAnError(t *testing.T) {
 	s := serve(t, answer(200, `{"ok":false}`))
 	db := &Database{server: s, name: "a"}
-	if err := s.Replicate(t.Context(), db, db); err == nil {
+	if err := s.Replicate(t.Context(), db, db, nil); err == nil {
 		t.Error("no error")
 	}
 }
