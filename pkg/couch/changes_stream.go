@@ -162,22 +162,30 @@ func newLineFeed(body io.Reader, onHeartbeat func()) *lineFeed {
 }
 
 func (f *lineFeed) next() (line, error) {
+	text, err := f.text()
+	if err != nil {
+		return line{}, err
+	}
+	f.dec.Reset(bytes.NewBuffer(text), f.dec.Options())
+	l, err := rowReader{f.dec}.object()
+	if err == nil && f.dec.InputOffset() < int64(len(text)) {
+		err = fmt.Errorf("%w: more than one row in a line", errShape)
+	}
+	return l, unexpectEOF(err)
+}
+
+// text returns the next line that is no heartbeat. It is valid until the next call.
+func (f *lineFeed) text() ([]byte, error) {
 	for {
 		text, err := f.line()
 		if err != nil {
 			// A feed without an end line was cut, even between two lines.
-			return line{}, unexpectEOF(err)
+			return nil, unexpectEOF(err)
 		}
-		if len(text) == 0 {
-			f.onHeartbeat()
-			continue
+		if len(text) > 0 {
+			return text, nil
 		}
-		f.dec.Reset(bytes.NewBuffer(text), f.dec.Options())
-		l, err := rowReader{f.dec}.object()
-		if err == nil && f.dec.InputOffset() < int64(len(text)) {
-			err = fmt.Errorf("%w: more than one row in a line", errShape)
-		}
-		return l, unexpectEOF(err)
+		f.onHeartbeat()
 	}
 }
 

@@ -49,6 +49,13 @@ func (db *DB) Name() string { return db.name }
 // String is the database's URL without secrets.
 func (db *DB) String() string { return db.endpoint.String() }
 
+// Login is what databases share that one [Pool] has opened at one server, with the same credentials and
+// settings: connections and a session. Values are compared with ==.
+type Login struct{ server *server }
+
+// Login returns the login that the database is used through.
+func (db *DB) Login() Login { return Login{db.server} }
+
 // LogValue implements [slog.LogValuer] without secrets.
 func (db *DB) LogValue() slog.Value { return db.endpoint.LogValue() }
 

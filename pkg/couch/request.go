@@ -27,6 +27,8 @@ type request struct {
 	writes written
 	// once forbids sending again what may have been done already.
 	once bool
+	// ofServer says that the request is not about the database: it has a rate of its own.
+	ofServer bool
 	// announce asks the server before sending the body. It is set after a connection broke.
 	announce bool
 }

@@ -44,6 +44,9 @@ func (e *ThrottledError) Unwrap() []error {
 
 // rateKey is what the request has a rate with: database and method, as in CouchDB.
 func (db *DB) rateKey(r *request) ratelimit.Key {
+	if r.ofServer {
+		return ratelimit.Key{URL: r.url.String(), Method: r.method}
+	}
 	return ratelimit.Key{URL: db.at("").String(), Method: r.method}
 }
 

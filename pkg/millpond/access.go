@@ -77,7 +77,7 @@ func (c *call) authorizeServer() error {
 	switch {
 	case len(c.parts) == 0:
 		return nil
-	case c.parts[0] == "_all_dbs":
+	case c.parts[0] == "_all_dbs", c.parts[0] == "_db_updates":
 		return errNotServerAdmin
 	case len(c.parts) == 1 && (c.r.Method == http.MethodPut || c.r.Method == http.MethodDelete) && c.parts[0] != "_session":
 		return errNotServerAdmin

@@ -18,7 +18,7 @@ const maxDatabaseName = 238
 
 // systemDatabase lists the names that CouchDB allows beside its rule.
 func systemDatabase(name string) bool {
-	return name == "_users" || name == "_replicator" || name == "_global_changes"
+	return name == "_users" || name == "_replicator" || name == globalChanges
 }
 
 func checkDatabaseName(name string) error {
@@ -47,6 +47,9 @@ func (c *call) createDB() error {
 		return err
 	}
 	c.server.validators.forget(c.name)
+	if err := c.server.announce(c.r.Context(), "created", c.name); err != nil {
+		return err
+	}
 	c.setLocation()
 	return c.ok(http.StatusCreated)
 }
@@ -66,6 +69,9 @@ func (c *call) deleteDB() error {
 		return badRequest("You tried to DELETE a database with a ?rev= parameter. Did you mean to DELETE a document instead?")
 	}
 	if err := c.server.store.Delete(c.r.Context(), c.name); err != nil {
+		return err
+	}
+	if err := c.server.announce(c.r.Context(), "deleted", c.name); err != nil {
 		return err
 	}
 	return c.ok(http.StatusOK)

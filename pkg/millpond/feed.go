@@ -3,6 +3,7 @@ package millpond
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type feed struct {
 	out    *stream
 	rowEnd string // after each row, in the feeds without a list
 	events bool   // eventsource
+	// updates says that the rows are of _global_changes and the feed is _db_updates.
+	updates bool
 
 	rows int // written
 	left int // of the limit
@@ -47,7 +50,9 @@ func (f *feed) longpoll() error {
 // endless writes changes one by one, for ever or until the limit or a timeout.
 func (f *feed) endless(contentType string) error {
 	f.begin(contentType)
-	f.out.send() // the status, before the first change
+	if !f.updates {
+		f.out.send() // the status, before the first change
+	}
 	err := f.watch(func() bool { return true })
 	if err != nil {
 		return f.out.abort(err)
@@ -105,6 +110,9 @@ func (f *feed) write(docs []*Doc) error {
 			return nil
 		}
 		f.seq = doc.Seq
+		if f.updates && !strings.Contains(doc.ID, ":") {
+			continue
+		}
 		leaves, err := f.query.filter.of(doc, f.query.leaves(doc))
 		if err != nil {
 			return err
@@ -125,9 +133,13 @@ func (f *feed) writeRow(doc *Doc, leaves []*Node) (err error) {
 	case f.events:
 		f.out.buf = append(f.out.buf, "data: "...)
 	case f.rowEnd == "" && f.rows > 0:
-		f.out.buf = append(f.out.buf, ",\n"...)
+		f.out.buf = append(f.out.buf, f.separator()...)
 	}
-	f.out.buf, err = f.query.appendRow(f.out.buf, doc, leaves, f.left)
+	if f.updates && !f.events { // CouchDB shows the rows themselves in an eventsource
+		f.out.buf = f.query.appendUpdate(f.out.buf, doc)
+	} else {
+		f.out.buf, err = f.query.appendRow(f.out.buf, doc, leaves, f.left)
+	}
 	f.rows++
 	f.left--
 	f.out.buf = append(f.out.buf, f.rowEnd...)
@@ -222,10 +234,21 @@ func (f *feed) endLine() error {
 	return nil
 }
 
+// separator stands between the rows of a list.
+func (f *feed) separator() string {
+	if f.updates {
+		return ",\r\n"
+	}
+	return ",\n"
+}
+
 // appendLast appends last_seq and pending.
 func (f *feed) appendLast() {
 	f.out.buf = append(f.out.buf, `"last_seq":`...)
 	f.out.buf = f.query.seqs.append(f.out.buf, f.seq)
+	if f.updates {
+		return
+	}
 	f.out.buf = append(f.out.buf, `,"pending":`...)
 	pending, _ := f.call.db.Pending(f.call.r.Context(), f.seq) // gone with the database: none
 	f.out.buf = appendInt(f.out.buf, pending)

@@ -65,6 +65,10 @@ type Options struct {
 	// IntegerSeqs makes update sequences bare integers, as PouchDB Server has
 	// them, instead of CouchDB's opaque strings.
 	IntegerSeqs bool
+	// SilentUpdates leaves _global_changes as it is, so that _db_updates announces nothing: CouchDB's
+	// [global_changes] update_db=false. Without it each update is announced at once, where CouchDB
+	// gathers for half a second, if there is a database _global_changes.
+	SilentUpdates bool
 	// Validate, if set, is asked before the validation functions of the design
 	// documents: an error from Forbidden or Unauthorized refuses that one row.
 	// newDoc is the document as a validation function sees it.

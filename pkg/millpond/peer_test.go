@@ -31,12 +31,15 @@ type peer struct {
 	login string // an Authorization header, in the place of what the URL has
 }
 
+// adminPond has an administrator and other accounts.
+var adminPond = millpond.Options{AdminUser: "adm", AdminPassword: "pass", Users: accounts}
+
 // eachPeer runs a test on Millpond, and on the CouchDB servers named by
 // MILLRACE_TEST_COUCHDB.
 func eachPeer(t *testing.T, test func(t *testing.T, db *database)) {
 	t.Helper()
 	t.Run("millpond", func(t *testing.T) {
-		test(t, serve(t, millpond.Options{AdminUser: "adm", AdminPassword: "pass", Users: accounts}).database(t))
+		test(t, serve(t, adminPond).database(t))
 	})
 	for i, u := range strings.FieldsFunc(os.Getenv("MILLRACE_TEST_COUCHDB"), func(r rune) bool { return r == ',' }) {
 		t.Run(fmt.Sprintf("couchdb%d", i), func(t *testing.T) {

@@ -28,7 +28,8 @@ func (m methods) pick(method string) (handler, error) {
 
 var (
 	serverRoutes = map[string]methods{
-		"_all_dbs": {http.MethodGet: (*call).allDBs},
+		"_all_dbs":    {http.MethodGet: (*call).allDBs},
+		"_db_updates": {http.MethodGet: (*call).dbUpdates},
 		"_session": {
 			http.MethodGet: (*call).showSession, http.MethodPost: (*call).login,
 			http.MethodDelete: (*call).logout,
@@ -85,6 +86,7 @@ func (c *call) route() (handler, error) {
 	if c.db, err = c.server.store.Open(c.r.Context(), c.name); err != nil {
 		return nil, err
 	}
+	c.db = announced{Database: c.db, server: c.server, name: c.name}
 	if err := c.authorizeDatabase(); err != nil {
 		return nil, err
 	}
