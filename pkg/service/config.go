@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 	"millrace/pkg/broker"
 	"millrace/pkg/credential"
 )
+
+// DefaultQuietAfter is how long a live feed has to be quiet by default.
+const DefaultQuietAfter = time.Minute
 
 // DefaultSite is the site of a program that is told none.
 const DefaultSite = "default"
@@ -58,6 +62,11 @@ type Config struct {
 	// BodiesCache is how much memory a bulk-writer takes to keep the messages that it read last: what
 	// stands in them is for several targets (--bodies-cache, MILLRACE_BODIES_CACHE).
 	BodiesCache Bytes
+	// QuietAfter is how long a live feed has to be quiet to be closed, where its server announces updates
+	// (--quiet-after, MILLRACE_QUIET_AFTER); 0 for never. QuietFeeds is how many feeds of a server have to
+	// be quiet for that (--quiet-feeds, MILLRACE_QUIET_FEEDS); 0 for the changes-reader's default.
+	QuietAfter time.Duration
+	QuietFeeds int
 	// SealKey encrypts the site's credentials in the broker: 32 bytes in base64
 	// (MILLRACE_SEAL_KEY; there is no flag, because flags can be seen by all users).
 	SealKey string
@@ -90,6 +99,7 @@ func FromEnvironment() Config {
 		SealKey:     os.Getenv("MILLRACE_SEAL_KEY"),
 		SecretFiles: list("MILLRACE_SECRET_FILES"), SecretEnv: list("MILLRACE_SECRET_ENV"),
 		SecretNetrc: os.Getenv("MILLRACE_SECRET_NETRC"),
+		QuietAfter:  DefaultQuietAfter,
 
 		LogFormat: cmp.Or(os.Getenv("MILLRACE_LOG_FORMAT"), "text"),
 		LogLevel:  cmp.Or(os.Getenv("MILLRACE_LOG_LEVEL"), "info"),
@@ -98,14 +108,29 @@ func FromEnvironment() Config {
 	size(&c.BodiesCapacity, "MILLRACE_BODIES_CAPACITY")
 	size(&c.BodiesIndex, "MILLRACE_BODIES_INDEX")
 	size(&c.BodiesCache, "MILLRACE_BODIES_CACHE")
-	if text, ok := os.LookupEnv("MILLRACE_BODIES_AGE"); ok {
+	variable(&c.BodiesAge, "MILLRACE_BODIES_AGE", func(text string) (time.Duration, error) {
 		age, err := time.ParseDuration(text)
-		if err != nil || age <= 0 {
+		if age == 0 {
 			age = -1
 		}
-		c.BodiesAge = age
-	}
+		return age, err
+	})
+	variable(&c.QuietAfter, "MILLRACE_QUIET_AFTER", time.ParseDuration)
+	variable(&c.QuietFeeds, "MILLRACE_QUIET_FEEDS", strconv.Atoi)
 	return c
+}
+
+// variable reads a variable; what parse does not take is -1.
+func variable[T ~int | ~int64](into *T, name string, parse func(text string) (T, error)) {
+	text, ok := os.LookupEnv(name)
+	if !ok {
+		return
+	}
+	value, err := parse(text)
+	if err != nil {
+		value = -1
+	}
+	*into = value
 }
 
 // size reads a variable; what is no size is -1.
@@ -134,6 +159,8 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.BodiesAge, "bodies-age", c.BodiesAge, "how long they are kept there at most ($MILLRACE_BODIES_AGE; default 1h)")
 	f.Var(&c.BodiesIndex, "bodies-index", "memory for the index by which targets share them ($MILLRACE_BODIES_INDEX; default 32MiB)")
 	f.Var(&c.BodiesCache, "bodies-cache", "memory for those that were read last, for several targets ($MILLRACE_BODIES_CACHE; default 32MiB)")
+	f.DurationVar(&c.QuietAfter, "quiet-after", c.QuietAfter, "how long nothing must change at a source for its feed to be closed, where the server says what changes; 0 for never ($MILLRACE_QUIET_AFTER)")
+	f.IntVar(&c.QuietFeeds, "quiet-feeds", c.QuietFeeds, "how many feeds of a server have to be that quiet ($MILLRACE_QUIET_FEEDS; default 20)")
 	c.LogFlags(f)
 }
 
@@ -204,6 +231,10 @@ func (c *Config) Check() error {
 		return errors.New("--bodies-index: expected a size such as 32MiB")
 	case c.BodiesCache < 0:
 		return errors.New("--bodies-cache: expected a size such as 32MiB")
+	case c.QuietAfter < 0:
+		return errors.New("--quiet-after: expected a duration such as 1m, or 0")
+	case c.QuietFeeds < 0:
+		return errors.New("--quiet-feeds: expected a number such as 20")
 	case c.Replicas < 0 || c.Replicas > 5:
 		return fmt.Errorf("--replicas: expected 1 to 5, got %d", c.Replicas)
 	case (c.CertFile == "") != (c.KeyFile == ""):

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/nats-io/nuid"
 
@@ -38,6 +39,9 @@ type Env struct {
 	// BodiesCache is how many bytes of memory the messages of BODIES take that were read last; 0 for the
 	// default.
 	BodiesCache int64
+	// QuietAfter and QuietFeeds say when feeds are closed because nothing is in them: [Config].
+	QuietAfter time.Duration
+	QuietFeeds int
 	// Pool opens the site's databases.
 	Pool *endpoint.Pool
 
@@ -92,6 +96,7 @@ func Open(ctx context.Context, c Config, program string, embedded *broker.Embedd
 	e := &Env{
 		Broker: b, Telemetry: t, Log: log, Site: c.Site, PerJob: DefaultPerJob, AttachmentsCapacity: int64(c.AttachmentsCapacity),
 		BodiesIndex: int64(c.BodiesIndex), BodiesCache: int64(c.BodiesCache),
+		QuietAfter: c.QuietAfter, QuietFeeds: c.QuietFeeds,
 		Holder: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), nuid.Next()),
 		bucket: func(site string) *endpoint.Store { return endpoint.NewStore(bucket, site, sealer) },
 	}

@@ -36,6 +36,7 @@ type ownership struct {
 	last  *broker.Future // of the newest append
 	tail  *tail
 	batch *batcher
+	rest  *rest // nil where the feed stays open
 }
 
 // own reads the feed until ctx ends, the lease is lost, or a finite feed has been
@@ -66,6 +67,10 @@ func (svc *Service) own(ctx context.Context, f *millracev1.Feed, epoch uint64) e
 		return o.giveUp(ctx, err)
 	case err != nil || ended:
 		return err
+	}
+	if f.Live && svc.watch != nil {
+		o.rest = &rest{seat: svc.watch.Seat(), least: svc.quietAfter, after: svc.quietAfter}
+		defer o.rest.seat.Close()
 	}
 	if o.batch.ordinal == 0 {
 		if err := o.gather(ctx); err != nil {
@@ -226,17 +231,25 @@ func (o *ownership) read(ctx context.Context) error {
 }
 
 // pass reads the source once: a live feed catches up first, which costs the
-// source half of what following costs, and then follows.
+// source half of what following costs, and then follows. Once there has been nothing to follow for
+// long it sleeps, and what there is then to catch up with the next pass reads.
 func (o *ownership) pass(ctx context.Context) error {
 	db, err := o.svc.pool.DB(ctx, o.feed.Source)
 	if err != nil {
 		return err
 	}
-	p := &pass{db: db, feed: o.feed, batcher: o.batch, sink: o}
+	p := &pass{db: db, feed: o.feed, batcher: o.batch, sink: o, rest: o.rest}
+	if o.rest != nil {
+		p.db = o.rest.begin(db)
+	}
 	if err := p.finite(ctx, !o.feed.Live); err != nil || !o.feed.Live {
 		return err
 	}
-	return p.live(ctx)
+	p.db = db
+	if err := p.live(ctx); !errors.Is(err, errQuiet) {
+		return err
+	}
+	return o.sleep(ctx, db, p)
 }
 
 // publish is the pass's sink. Its errors end the ownership.

@@ -33,6 +33,9 @@ type pass struct {
 	feed    *millracev1.Feed
 	batcher *batcher
 	sink    sink
+	// rest says when a live feed may be closed; nil for never.
+	rest *rest
+	read int // rows
 }
 
 // options are the parameters that both kinds of pass share.
@@ -74,6 +77,7 @@ func (p *pass) finite(ctx context.Context, mark bool) error {
 			p.batcher.drop()
 			return err
 		}
+		p.read++
 		p.batcher.add(row)
 		if len(p.batcher.rows) >= size {
 			if err := p.send(ctx, false, -1); err != nil {
@@ -93,15 +97,27 @@ func (p *pass) finite(ctx context.Context, mark bool) error {
 // live follows the database. A batch is as large as what has arrived: in a quiet
 // feed every row is sent at once, in a busy one rows gather while others are
 // published (DESIGN section 3). A quiet source says that it is there three times in
-// the connection's timeout, as CouchDB's replicator asks for.
+// the connection's timeout, as CouchDB's replicator asks for. The error is errQuiet when the
+// feed was closed because nothing was in it for long.
 func (p *pass) live(ctx context.Context) error {
 	o := p.options()
 	o.Feed = couch.FeedContinuous
+	var changes *couch.Changes
+	closed := false
+	if p.rest != nil {
+		o.OnHeartbeat = func() {
+			if !closed && p.rest.due() {
+				closed = true
+				_ = changes.Close() // ends Next, once it has given what has arrived
+			}
+		}
+	}
 	changes, err := p.db.Changes(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer changes.Close() //nolint:errcheck // nothing is written
+	p.rest.opened()
 	if err := p.sink.opened(ctx); err != nil {
 		return err
 	}
@@ -117,8 +133,12 @@ func (p *pass) live(ctx context.Context) error {
 		}
 		if err != nil {
 			p.batcher.drop()
+			if closed {
+				return errQuiet
+			}
 			return err
 		}
+		p.rest.stir()
 		p.batcher.add(row)
 		if len(p.batcher.rows) >= int(p.feed.BatchRows) || !changes.Ready() {
 			if err := p.send(ctx, false, -1); err != nil {

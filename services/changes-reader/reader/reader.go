@@ -17,6 +17,7 @@ import (
 	"millrace/pkg/stage"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
+	"millrace/services/changes-reader/quiet"
 )
 
 // Name of the stage, in events, traces and logs.
@@ -32,19 +33,38 @@ type Service struct {
 	jobs   *directory.Jobs
 	pool   *endpoint.Pool
 	holder string
+	// watch wakes readers of feeds that are closed because they were quiet for quietAfter; nil for never.
+	watch      *quiet.Watch
+	quietAfter time.Duration
 
 	mu      sync.Mutex
 	reading map[string]context.CancelFunc // by feed
 	group   sync.WaitGroup
 }
 
+// Options say what to do with feeds in which nothing happens.
+type Options struct {
+	// QuietAfter is how long a live feed has to be quiet to be closed, where the server announces updates;
+	// 0 for never.
+	QuietAfter time.Duration
+	Quiet      quiet.Options
+}
+
 // New returns the service. The holder names this process in its leases.
-func New(s *stage.Stage, feeds *directory.Feeds, jobs *directory.Jobs, pool *endpoint.Pool, holder string) *Service {
-	return &Service{stage: s, feeds: feeds, jobs: jobs, pool: pool, holder: holder, reading: map[string]context.CancelFunc{}}
+func New(s *stage.Stage, feeds *directory.Feeds, jobs *directory.Jobs, pool *endpoint.Pool, holder string, o Options) *Service {
+	svc := &Service{stage: s, feeds: feeds, jobs: jobs, pool: pool, holder: holder, quietAfter: o.QuietAfter, reading: map[string]context.CancelFunc{}}
+	if o.QuietAfter > 0 {
+		o.Quiet.Log = s.Log()
+		svc.watch = quiet.New(o.Quiet)
+	}
+	return svc
 }
 
 // Run reads the feeds that there are and those that come, until ctx ends.
 func (svc *Service) Run(ctx context.Context) error {
+	if svc.watch != nil {
+		defer svc.watch.Wait()
+	}
 	defer svc.group.Wait()
 	return svc.feeds.Each(ctx, func(id string, f *millracev1.Feed) {
 		if f == nil {

@@ -82,6 +82,8 @@ type Options struct {
 	PerSubject int
 	// BodiesCapacity is what BODIES takes at most; 0 for the default.
 	BodiesCapacity service.Bytes
+	// Reader says when quiet feeds are closed; by default never.
+	Reader reader.Options
 }
 
 // Pipeline is a running pipeline and a client of it.
@@ -238,7 +240,7 @@ func (i *Process) Kill() {
 
 func (p *Pipeline) services() map[string]service.Service {
 	return map[string]service.Service{
-		reader.Name: reader.Serve, selector.Name: selector.Serve, revsdiff.Name: revsdiff.Serve,
+		reader.Name: reader.ServeWith(p.options.Reader), selector.Name: selector.Serve, revsdiff.Name: revsdiff.Serve,
 		fetcher.Name: fetcher.Serve, writer.Name: writer.Serve,
 		replicator.Name: replicator.ServeWith(replicator.Options{
 			LeaseTTL: p.options.LeaseTTL, FailPermanent: p.options.FailPermanent,
