@@ -19,8 +19,8 @@ const quietMost = time.Hour
 type rest struct {
 	seat *quiet.Seat
 	// after is how long the feed has to be quiet now: least, and twice as much each time that it was woken
-	// by its server and there was nothing in it. That is so where the source filters for the
-	// feed: the database is busy, and the feed is not.
+	// by its server and there was nothing in it. That is so where the source filters for the feed, or
+	// a proxy shows one of two databases with the same name.
 	least, after time.Duration
 	moved        time.Time // when there was something in the feed, or it was opened
 	awoken       bool      // by the server, and nothing has come since

@@ -4,6 +4,7 @@
 //
 //	go run ./internal/manyjobs -jobs 2000 -sources 200
 //	go run ./internal/manyjobs -jobs 1000 -sources 1 -selector
+//	go run ./internal/manyjobs -jobs 2000 -sources 2000 -updates -settle 2m
 //
 // The databases are in a process of their own, so that they are not measured.
 package main
@@ -39,6 +40,9 @@ type options struct {
 	profile       string
 	source        string
 	verbose       bool
+	updates       bool
+	settle        time.Duration
+	latency       int
 }
 
 func main() {
@@ -56,6 +60,9 @@ func main() {
 	flag.BoolVar(&o.selector, "selector", false, "give each job a selector of its own")
 	flag.StringVar(&o.profile, "profile", "", "file for a processor profile of the idle time")
 	flag.StringVar(&o.source, "server", "", "server to make the databases at, in place of ponds: URL with user and password")
+	flag.BoolVar(&o.updates, "updates", false, "have the ponds announce updates, so that quiet feeds are closed (a server given does what it does; $MILLRACE_QUIET_AFTER=0 keeps them open)")
+	flag.DurationVar(&o.settle, "settle", 40*time.Second, "how long to wait before looking: for the first checkpoints, and for quiet feeds to be closed")
+	flag.IntVar(&o.latency, "latency", 0, "time so many single changes, each at another source, after all have been quiet")
 	flag.BoolVar(&o.verbose, "v", false, "show the log")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -116,6 +123,11 @@ func run(ctx context.Context, o options) error {
 		}
 		defer stop()
 	}
+	if o.updates && o.source == "" {
+		if err := make1(ctx, address, "_global_changes"); err != nil {
+			return err
+		}
+	}
 	for i := range o.sources {
 		if err := make1(ctx, address, source(i)); err != nil {
 			return err
@@ -158,7 +170,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	fmt.Printf("%d jobs on %d sources: submitted after %.1f s, all have copied after %.1f s\n", o.jobs, o.sources, submitted.Seconds(), time.Since(began).Seconds())
-	time.Sleep(40 * time.Second) // until the first checkpoints are through
+	time.Sleep(o.settle)
 	before := look()
 	fmt.Printf("running: %s; per job %.1f KiB, %.1f goroutines\n", before, float64(before.rss-base.rss)/1024/float64(o.jobs), float64(before.goroutines-base.goroutines)/float64(o.jobs))
 	if o.profile != "" {
@@ -175,6 +187,9 @@ func run(ctx context.Context, o options) error {
 	pprof.StopCPUProfile()
 	after := look()
 	fmt.Printf("idle: %s; %.1f %% of a core\n", after, 100*(after.cpu-before.cpu).Seconds()/o.idle.Seconds())
+	if err := o.single(ctx, address); err != nil {
+		return err
+	}
 	for range 3 {
 		began = time.Now()
 		if err := o.write(ctx, address, 1); err != nil {
@@ -272,6 +287,7 @@ type usage struct {
 	rss        int64
 	heap       uint64
 	goroutines int
+	sockets    int
 	cpu        time.Duration
 }
 
@@ -287,11 +303,12 @@ func look() usage {
 		_, _ = fmt.Sscan(string(text), &size, &pages)
 	}
 	return usage{
-		rss: pages * int64(os.Getpagesize()), heap: m.HeapAlloc, goroutines: runtime.NumGoroutine(),
+		sockets: sockets(),
+		rss:     pages * int64(os.Getpagesize()), heap: m.HeapAlloc, goroutines: runtime.NumGoroutine(),
 		cpu: time.Duration(r.Utime.Nano() + r.Stime.Nano()),
 	}
 }
 
 func (u usage) String() string {
-	return fmt.Sprintf("%d MiB resident, %d MiB heap, %d goroutines", u.rss>>20, u.heap>>20, u.goroutines)
+	return fmt.Sprintf("%d MiB resident, %d MiB heap, %d goroutines, %d sockets", u.rss>>20, u.heap>>20, u.goroutines, u.sockets)
 }
