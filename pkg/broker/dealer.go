@@ -1,9 +1,12 @@
 package broker
 
+import "slices"
+
 // dealer deals items to handlers: one queue per subject, one item of each
 // subject in turn, so that a slow subject among a hundred costs the others
 // nothing. It is pure and not safe for concurrent use. Operations take constant
-// time, except that offer looks at every subject while room is scarce.
+// time, except that offer looks at every subject while room is scarce, and next at those
+// that have to wait.
 type dealer[T any] struct {
 	rules  dealerRules
 	queues map[string]*dealerQueue[T]
@@ -14,7 +17,8 @@ type dealer[T any] struct {
 
 // dealerRules bounds a dealer. Every number is at least 1.
 type dealerRules struct {
-	inFlight   int // items being handled at once
+	inFlight   int // items being handled at once, whatever their subjects
+	crowd      int // items being handled at once of many subjects; see room
 	perSubject int // of one subject at once
 	share      int // items queued of one subject
 	capacity   int // items held of all subjects
@@ -32,6 +36,12 @@ func (r dealerRules) most(subject string) int {
 	}
 	return r.perSubject
 }
+
+// room reports whether a subject with so many items being handled may have another one when busy are in all.
+// inFlight go to whoever comes. Above that the first of a subject is handled while fewer than crowd are, its
+// second while fewer than half of crowd are, its third a quarter: subjects that stand still, however many
+// they are at first, leave places to the others, who get them before they have more themselves.
+func (r dealerRules) room(busy, own int) bool { return busy < max(r.inFlight, r.crowd>>own) }
 
 // dealerQueue is one subject's. It exists while the subject has items.
 type dealerQueue[T any] struct {
@@ -92,11 +102,12 @@ func (d *dealer[T]) longest() *dealerQueue[T] {
 // next hands out an item to be handled. False: there is none, or as many are
 // being handled as may be.
 func (d *dealer[T]) next() (subject string, item T, ok bool) {
-	if d.busy >= d.rules.inFlight || len(d.ready) == 0 {
+	at := slices.IndexFunc(d.ready, func(subject string) bool { return d.rules.room(d.busy, d.queues[subject].busy) })
+	if at < 0 {
 		return "", item, false
 	}
-	subject = d.ready[0]
-	d.ready = d.ready[1:]
+	subject = d.ready[at]
+	d.ready = slices.Delete(d.ready, at, at+1)
 	q := d.queues[subject]
 	q.isReady = false
 	item = q.items[0]

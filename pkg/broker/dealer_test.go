@@ -42,6 +42,36 @@ func TestDealerHoldsBackASubjectThatIsBusy(t *testing.T) {
 	require.Equal(t, 2, item)
 }
 
+// Handlers that wait, for room further on or for a target that does not answer, keep their places.
+func TestDealerLeavesPlacesToOthersWhenManyStandStill(t *testing.T) {
+	for _, c := range []struct {
+		standing int
+		left     int // places of a job that comes behind them
+	}{{7, 4}, {8, 3}, {12, 3}, {40, 2}, {60, 1}, {150, 1}, {178, 1}, {180, 0}} {
+		d := newDealer[int](dealerRules{inFlight: 32, crowd: 256, perSubject: 4, share: 8, capacity: 4000})
+		deal := func() (n int) {
+			for _, _, ok := d.next(); ok; _, _, ok = d.next() {
+				n++
+			}
+			return n
+		}
+		for subject := range c.standing {
+			for i := range 8 {
+				mustTake(t, d, fmt.Sprint(subject), i)
+			}
+			deal() // those that come first take all they may
+		}
+		for i := range 8 {
+			mustTake(t, d, "late", i)
+		}
+		require.Equal(t, c.left, deal(), "behind %d that stand still", c.standing)
+		if c.left > 0 {
+			d.done("late")
+			require.Equal(t, 1, deal(), "it goes on")
+		}
+	}
+}
+
 // A job may say how many of its batches are worked on at once, and change it meanwhile.
 func TestDealerKeepsToASubjectsOwnBound(t *testing.T) {
 	bound := map[string]int{"one": 1, "three": 3}
@@ -121,6 +151,7 @@ func TestDealerLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rules := dealerRules{
 			inFlight:   rapid.IntRange(1, 6).Draw(t, "inFlight"),
+			crowd:      rapid.IntRange(0, 12).Draw(t, "crowd"),
 			perSubject: rapid.IntRange(1, 4).Draw(t, "perSubject"),
 			share:      rapid.IntRange(1, 5).Draw(t, "share"),
 			capacity:   rapid.IntRange(6, 30).Draw(t, "capacity"),
@@ -145,6 +176,14 @@ func TestDealerLaws(t *testing.T) {
 			case 1:
 				subject, item, ok := d.next()
 				if !ok {
+					if total >= rules.crowd {
+						continue
+					}
+					for subject, q := range d.queues {
+						if len(q.items) > 0 && q.busy == 0 {
+							t.Fatalf("%s waits while %d of %d are in flight", subject, total, rules.crowd)
+						}
+					}
 					continue
 				}
 				dealt[subject] = append(dealt[subject], item)
@@ -160,8 +199,8 @@ func TestDealerLaws(t *testing.T) {
 					}
 				}
 			}
-			if total > rules.inFlight || d.busy != total || d.held > rules.capacity {
-				t.Fatalf("%d in flight of %d, %d held of %d", total, rules.inFlight, d.held, rules.capacity)
+			if total > max(rules.inFlight, rules.crowd) || d.busy != total || d.held > rules.capacity {
+				t.Fatalf("%d in flight of %d, %d held of %d", total, max(rules.inFlight, rules.crowd), d.held, rules.capacity)
 			}
 			for subject, n := range busy {
 				if most := rules.most(subject); n > most {

@@ -46,6 +46,11 @@ type SubscriberOptions struct {
 	Filter []string
 	// InFlight is how many messages are handled at once. Default 16.
 	InFlight int
+	// Crowd is how many messages of many subjects are handled at once. Above InFlight a subject gets its
+	// first place while fewer than Crowd messages are being handled, its second while fewer than half as many are,
+	// and so on: subjects whose handlers stand still do not keep the others out. It bounds memory, where
+	// InFlight says how much work is done at once. Default InFlight, and never below it.
+	Crowd int
 	// PerSubject is how many of one subject are handled at once. Default 4,
 	// never above InFlight. With 1, a subject's messages are handled in order,
 	// except those that come again: they were refused, or found no room here.
@@ -58,7 +63,7 @@ type SubscriberOptions struct {
 	// bounded subject can hold. When room is scarce, subjects get less.
 	QueuePerSubject int
 	// PullMaxMessages is how many messages are held here in all, waiting and
-	// being handled. Default 512, never below InFlight.
+	// being handled. Default 512, never below Crowd.
 	PullMaxMessages int
 	// PullMaxBytes bounds what is pulled ahead. Default 16 MiB. The sum over all
 	// subscribers of a connection must stay below the server's max_pending
@@ -85,9 +90,10 @@ type SubscriberOptions struct {
 
 func (o SubscriberOptions) withDefaults(perSubject int) SubscriberOptions {
 	o.InFlight = orDefault(o.InFlight, 16)
+	o.Crowd = max(o.Crowd, o.InFlight)
 	o.PerSubject = min(orDefault(o.PerSubject, 4), o.InFlight)
 	o.QueuePerSubject = orDefault(o.QueuePerSubject, perSubject)
-	o.PullMaxMessages = max(orDefault(o.PullMaxMessages, 512), o.InFlight)
+	o.PullMaxMessages = max(orDefault(o.PullMaxMessages, 512), o.Crowd)
 	o.PullMaxBytes = orDefault(o.PullMaxBytes, 16*mib)
 	o.MaxAckPending = orDefault(o.MaxAckPending, -1)
 	o.AckWait = orDefault(o.AckWait, 30*time.Second)

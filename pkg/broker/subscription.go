@@ -49,6 +49,7 @@ func newSubscription(ctx context.Context, s *Subscriber, topic string) *subscrip
 		changed: make(chan struct{}),
 		dealer: newDealer[*held](dealerRules{
 			inFlight:   s.options.InFlight,
+			crowd:      s.options.Crowd,
 			perSubject: s.options.PerSubject,
 			share:      s.options.QueuePerSubject,
 			capacity:   s.options.PullMaxMessages,

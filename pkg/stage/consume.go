@@ -28,6 +28,10 @@ type Input struct {
 	// InFlight messages are handled at once. Of one job or feed there are never more than
 	// the stage's PerJob, so that a slow one does not hold up the others.
 	InFlight int
+	// Crowd is how many are handled at once when many jobs have some, so that those whose handlers
+	// wait, for room further on or for a database that does not answer, do not keep the others out: the more
+	// places are taken, the fewer a job gets. It bounds memory. Default InFlight.
+	Crowd int
 	// Workers is what a job says its PerJob is, its worker_processes; 0 when it does not.
 	// Only for streams whose subjects are those of jobs, and nil otherwise. It must not block.
 	Workers func(job string) int
@@ -67,7 +71,7 @@ func Consume[M any, P interface {
 	}
 	sub, err := broker.NewSubscriber(s.broker, broker.SubscriberOptions{
 		Durable: in.Durable, Stream: in.Stream, Filter: []string{in.Filter},
-		InFlight: max(in.InFlight, perSubject), PerSubject: perSubject, Bound: bound, QueuePerSubject: in.Waiting,
+		InFlight: max(in.InFlight, perSubject), Crowd: in.Crowd, PerSubject: perSubject, Bound: bound, QueuePerSubject: in.Waiting,
 		AckWait: ackWait,
 	})
 	if err != nil {

@@ -48,7 +48,7 @@ func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool, read *messag
 	svc.recorded = directory.NewPerRun(func() *recorded { return &recorded{} })
 	in := stage.Input{
 		Stream: s.Broker().Streams().Write, Filter: s.Broker().Subjects().Write(s.Site(), broker.Any),
-		Durable: Name + "-" + s.Site(), InFlight: 32, Workers: jobs.Workers,
+		Durable: Name + "-" + s.Site(), InFlight: 32, Crowd: 256, Workers: jobs.Workers,
 	}
 	return svc, stage.Consume(s, in, svc.handle)
 }

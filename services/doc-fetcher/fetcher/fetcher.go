@@ -68,12 +68,12 @@ func New(s *stage.Stage, jobs *directory.Jobs, feeds *directory.Feeds, pool *end
 	}
 	in := stage.Input{
 		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Missing(s.Site(), broker.Any),
-		Durable: Name + "-" + s.Site(), InFlight: 32, Workers: jobs.Workers,
+		Durable: Name + "-" + s.Site(), InFlight: 32, Crowd: 256, Workers: jobs.Workers,
 	}
 	// Those wait for room, and nothing else shall wait for a place to work behind them.
 	large := stage.Input{
 		Stream: s.Broker().Streams().Missing, Filter: s.Broker().Subjects().Large(s.Site(), broker.Any),
-		Durable: Name + "-large-" + s.Site(), InFlight: 8, Workers: jobs.Workers,
+		Durable: Name + "-large-" + s.Site(), InFlight: 8, Crowd: 64, Workers: jobs.Workers,
 	}
 	return svc, errors.Join(stage.Consume(s, in, svc.handle), stage.Consume(s, large, svc.handle))
 }

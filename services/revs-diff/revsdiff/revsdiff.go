@@ -44,7 +44,7 @@ func New(s *stage.Stage, jobs *directory.Jobs, pool *endpoint.Pool) (*Service, e
 	subjects := s.Broker().Subjects()
 	in := stage.Input{
 		Stream: s.Broker().Streams().Selected, Filter: subjects.Selected(s.Site(), broker.Any),
-		Durable: Name + "-" + s.Site(), InFlight: 32, Workers: jobs.Workers,
+		Durable: Name + "-" + s.Site(), InFlight: 32, Crowd: 256, Workers: jobs.Workers,
 	}
 	return svc, stage.Consume(s, in, svc.handle)
 }
