@@ -72,10 +72,10 @@ func (c *Cluster) StartBroker() *Process {
 	return c.Broker
 }
 
-// Add starts one more instance of a service.
-func (c *Cluster) Add(name string) *Process {
+// Add starts one more instance of a service, with these arguments besides those that all have.
+func (c *Cluster) Add(name string, args ...string) *Process {
 	c.t.Helper()
-	p := Start(c.t, name, append([]string{"--nats", c.URL}, c.logLevel()...), c.options.Env...)
+	p := Start(c.t, name, append(append([]string{"--nats", c.URL}, c.logLevel()...), args...), c.options.Env...)
 	c.instances[name] = append(c.instances[name], p)
 	return p
 }

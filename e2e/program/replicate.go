@@ -2,6 +2,7 @@ package program
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 )
 
@@ -29,8 +30,10 @@ type Counters struct {
 
 // Event is a line of millrace replicate --json.
 type Event struct {
-	// Type is "state", "progress" or "summary".
+	// Type is "state", "progress" or "summary"; of several targets, there is a "total" at the end.
 	Type string `json:"type"`
+	// Target is which of several targets it is about; empty where there is one.
+	Target string `json:"target"`
 
 	// Of the job, in events of the types state and summary.
 	State         string   `json:"state"`
@@ -141,12 +144,16 @@ func (r *Replication) Exited(code int) Event {
 // Summary returns the summary of one that has ended; without one, the zero Event.
 func (r *Replication) Summary() Event {
 	r.t.Helper()
-	for _, e := range r.Events() {
-		if e.Type == "summary" {
-			return e
-		}
+	for _, e := range r.Summaries() {
+		return e
 	}
 	return Event{}
+}
+
+// Summaries are those of all targets, in their order.
+func (r *Replication) Summaries() []Event {
+	r.t.Helper()
+	return slices.DeleteFunc(r.Events(), func(e Event) bool { return e.Type != "summary" })
 }
 
 func (r *Replication) event(line string) Event {
