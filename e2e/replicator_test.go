@@ -54,14 +54,19 @@ func eachReplicator(t *testing.T, test func(s scenario, replicate replicator)) {
 
 // document is a replication document with these members.
 func document(source, target any, fields string) string {
-	ends, err := json.Marshal(map[string]any{"source": source, "target": target})
+	return withFields(map[string]any{"source": source, "target": target}, fields)
+}
+
+// withFields is an object with members and, as they are, fields.
+func withFields(members map[string]any, fields string) string {
+	text, err := json.Marshal(members)
 	if err != nil {
 		panic(err) // of strings
 	}
 	if fields == "" {
-		return string(ends)
+		return string(text)
 	}
-	return strings.TrimSuffix(string(ends), "}") + "," + fields + "}"
+	return strings.TrimSuffix(string(text), "}") + "," + fields + "}"
 }
 
 // document writes a replication document with these fields beside the databases, and

@@ -20,6 +20,9 @@
 //     when it wakes: the feed's log stays dense, and no checkpoint is written in the
 //     name of the old owner.
 //   - A broker that is away for a while is waited for.
+//   - Of several targets those that are slow, away, failing or forbidding, and those whose
+//     site's services are dead, hold up no other; and a job that joins a feed late, while
+//     documents are written all the time, loses none of them.
 //   - A run that is stopped in order, in its middle too, is gone on with from the
 //     checkpoint that it wrote then, and reads no row again that this covers.
 //

@@ -41,7 +41,7 @@ func (f fan) args(more ...string) []string {
 	for _, p := range f.targets {
 		args = append(args, p.target.via(f.name))
 	}
-	return append(append(args, "--batch-size", "40", "--checkpoint-interval", "250ms"), more...)
+	return append(append(args, "--batch-size", "20", "--checkpoint-interval", "250ms"), more...)
 }
 
 // lacks is how many leaves of the source a target has not got.
@@ -77,7 +77,7 @@ func TestTargetsInTroubleHoldUpNoOther(t *testing.T) {
 	healthy, troubled := f.targets[:2], f.targets[2:]
 	slow, stopped, failing, refusing := troubled[0].target, troubled[1].target, troubled[2].target, troubled[3].target
 	// More batches than may wait at all stages together, for each of the four.
-	f.targets[0].fill(t, 2000, seed)
+	f.targets[0].fill(t, 1000, seed)
 
 	slow.proxy.SetRTT(100 * time.Millisecond)
 	crawling, release := slow.hold(chaosproxy.BulkDocs, f.name, 3)
@@ -85,7 +85,7 @@ func TestTargetsInTroubleHoldUpNoOther(t *testing.T) {
 	dying, dead := stopped.hold(chaosproxy.BulkDocs, f.name, 3)
 	defer dead()
 	writes := chaosproxy.On(chaosproxy.BulkDocs)
-	fails := failing.proxy.Add(chaosproxy.Rule{Match: writes, Skip: 2, Do: chaosproxy.ServerError(http.StatusInternalServerError)})
+	fails := failing.proxy.Add(chaosproxy.Rule{Match: writes, Skip: 2, Do: chaosproxy.ServerError(http.StatusServiceUnavailable)})
 	refuses := refusing.proxy.Add(chaosproxy.Rule{Match: writes, Do: chaosproxy.ServerError(http.StatusForbidden)})
 
 	r := program.Replicate(t, f.args("--continuous", "--retries", "0", "--retries-per-request", "1")...)
