@@ -35,6 +35,11 @@ type Event struct {
 	// Target is which of several targets it is about; empty where there is one.
 	Target string `json:"target"`
 
+	// Of several targets, in the event of type total.
+	Targets   int `json:"targets"`
+	Completed int `json:"completed"`
+	Failed    int `json:"failed"`
+
 	// Of the job, in events of the types state and summary.
 	State         string   `json:"state"`
 	ReplicationID string   `json:"replication_id"`
@@ -52,6 +57,8 @@ type Event struct {
 	// Of the job over all its runs, in the summary.
 	Totals Counters `json:"totals"`
 	OK     bool     `json:"ok"`
+	// Error is why it has failed, in the summary of one of several targets.
+	Error string `json:"error"`
 	// Failures is the command that lists what could not be written; empty if all was.
 	Failures string `json:"failures"`
 	// Result is what CouchDB's replicator would answer, in the summary of one that is complete.

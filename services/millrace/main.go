@@ -20,6 +20,8 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The first signal ends the work in order, with a last checkpoint; the second one at once.
+	context.AfterFunc(ctx, stop)
 	service.LimitMemory()
 	root := newRootCommand()
 	err := root.ExecuteContext(ctx)

@@ -173,8 +173,17 @@ func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec *rep
 		}
 	}
 	out := newBoard(cmd, r.json, r.quiet, jobs)
-	for _, c := range out.courses {
-		c.out.failures = r.failuresCommand(c.submitted)
+	specs := map[*course]replication.Job{}
+	for i, spec := range spec.Jobs() {
+		specs[out.courses[i]] = spec
+		out.courses[i].out.failures = r.failuresCommand(jobs[i])
+	}
+	w.changed = func(ctx context.Context, c *course, over *millracev1.Job) (*millracev1.Job, error) {
+		job, err := r.startOver(ctx, n, dataDir, specs[c], over)
+		if job != nil {
+			c.out.failures = r.failuresCommand(job)
+		}
+		return job, err
 	}
 	err = w.follow(ctx, out, r.retries)
 	if err == nil {
@@ -186,7 +195,7 @@ func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec *rep
 		}
 	}
 	if r.config.NATS != "" && cmd.Context().Err() != nil {
-		err = errors.Join(err, r.cancel(cmd.Context(), n, jobs))
+		err = errors.Join(err, r.cancel(cmd.Context(), n, out.courses))
 	}
 	return out, err
 }
@@ -224,11 +233,11 @@ func (r *replicateFlags) failuresCommand(job *millracev1.Job) string {
 }
 
 // cancel removes the jobs from a pipeline that goes on without this command.
-func (r *replicateFlags) cancel(ctx context.Context, n *node.Client, jobs []*millracev1.Job) (err error) {
+func (r *replicateFlags) cancel(ctx context.Context, n *node.Client, courses []*course) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	for _, job := range jobs {
-		err = errors.Join(err, n.Registry().Cancel(ctx, job.Id))
+	for _, c := range courses {
+		err = errors.Join(err, n.Registry().Cancel(ctx, c.submitted.Id))
 	}
 	return err
 }

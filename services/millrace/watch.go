@@ -23,6 +23,8 @@ type watcher struct {
 	failed chan error
 	// enough, if it is set, ends until at the first status that it is true of.
 	enough func(*millracev1.Status) bool
+	// changed, if it is set, returns the job that goes on where a filter function has changed.
+	changed func(ctx context.Context, c *course, over *millracev1.Job) (*millracev1.Job, error)
 }
 
 // pendingStatus is how many words on how jobs go may wait to be shown; what comes when there are more is
@@ -109,11 +111,29 @@ func (w *watcher) follow(ctx context.Context, all *board, retries int) error {
 			if job.State == string(replication.Completed) {
 				w.lastStatus(all)
 			}
-			c.job(job, retries)
+			w.take(ctx, all, c, job, retries)
 			if all.over() {
 				return nil
 			}
 		}
+	}
+}
+
+// take takes in a job's state.
+func (w *watcher) take(ctx context.Context, all *board, c *course, job *millracev1.Job, retries int) {
+	if w.changed == nil || c.over || !filterChanged(job) {
+		c.job(job, retries)
+		return
+	}
+	next, err := w.changed(ctx, c, job)
+	switch {
+	case ctx.Err() != nil: // the loop says so
+	case err != nil:
+		c.end(failedError(err))
+	case next.Id == job.Id && next.StartTime == job.StartTime: // it tries again by itself
+		c.job(job, retries)
+	default:
+		all.replace(c, next)
 	}
 }
 
