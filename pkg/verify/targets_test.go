@@ -430,6 +430,13 @@ func TestWinningRevisionsAreAllThatIsExpectedWhereTheyAre(t *testing.T) {
 		o := Options{WinningRevsOnly: true, Bodies: true, Settle: true, Rechecks: 1}
 		report := reportOf(t, source, Target{DB: b}, o)
 		require.True(t, report.Same, report)
+		// Also of what is looked at again.
+		empty := sibling(t, b)
+		report = reportOf(t, source, Target{DB: empty}, o)
+		require.Equal(t, 1, report.Rechecks)
+		require.Equal(t, []Difference{
+			{ID: "c", Kind: MissingDocument, Side: B, Revs: []string{rev(2, 2)}}, {ID: "e", Kind: MissingDocument, Side: B, Revs: []string{rev(2, 4)}},
+		}, report.Differences)
 		write(t, b, after("e", ``, 5, 4, 9))
 		report = reportOf(t, source, Target{DB: b}, o)
 		require.EqualValues(t, 1, report.B.ForeignLeaves, report)
