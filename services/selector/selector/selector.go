@@ -192,8 +192,8 @@ func (svc *Service) fill(ctx context.Context, k *kept, c *choosing, b *millracev
 		return fmt.Errorf("read documents for filters: %w", err)
 	}
 	if fits {
-		k.leaves, k.size, k.read = leaves, size, true
-		svc.store.filled(k)
+		k.leaves, k.read = leaves, true
+		svc.store.filled(k, size)
 	}
 	return nil
 }

@@ -23,8 +23,8 @@ type kept struct {
 	had    chan struct{} // has room for the one who has it
 	leaves []*leaf
 	read   bool // all leaves are there
+	// size and listed are the store's, under its lock: it may drop what somebody has.
 	size   int
-	// listed: it is in the store, which may have dropped it while somebody has it.
 	listed bool
 }
 
@@ -70,14 +70,15 @@ func (s *store) of(key batchKey) *kept {
 	return k
 }
 
-// filled is told that all of a batch was read, and drops what was used longest ago.
-func (s *store) filled(k *kept) {
+// filled is told that all of a batch was read, of so many bytes, and drops what was used longest ago.
+func (s *store) filled(k *kept, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !k.listed {
 		return
 	}
-	s.size += k.size
+	k.size = size
+	s.size += size
 	for s.size > s.limit {
 		s.drop(s.order.Back())
 	}

@@ -2,13 +2,14 @@ package selector
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 )
 
 func fill(s *store, key batchKey, size int) *kept {
 	k := s.of(key)
-	k.read, k.size = true, size
-	s.filled(k)
+	k.read = true
+	s.filled(k, size)
 	return k
 }
 
@@ -29,6 +30,21 @@ func TestStoreDropsWhatWasUsedLongestAgo(t *testing.T) {
 	}
 }
 
+// A feed may end while one of its batches is read.
+func TestStoreForgetsWhileABatchIsFilled(t *testing.T) {
+	for range 100 {
+		s := newStore(100)
+		k := s.of(batchKey{"f", 1})
+		var both sync.WaitGroup
+		both.Go(func() { s.forget("f") })
+		both.Go(func() { s.filled(k, 10) })
+		both.Wait()
+		if s.size != 0 || s.order.Len() != 0 {
+			t.Fatalf("%d bytes in %d", s.size, s.order.Len())
+		}
+	}
+}
+
 func TestStoreForgetsAFeedAndWhatIsNotKept(t *testing.T) {
 	s := newStore(100)
 	for i := range uint64(3) {
@@ -37,8 +53,8 @@ func TestStoreForgetsAFeedAndWhatIsNotKept(t *testing.T) {
 	}
 	reading := s.of(batchKey{"f", 9}) // somebody has it
 	s.forget("f")
-	reading.read, reading.size = true, 10
-	s.filled(reading)
+	reading.read = true
+	s.filled(reading, 10)
 	if s.size != 30 || s.order.Len() != 3 || len(s.byKey) != 3 {
 		t.Errorf("%d bytes in %d", s.size, s.order.Len())
 	}
