@@ -286,7 +286,27 @@ func changing(t *testing.T) (f owners, change func()) {
 // target's, which has no function, just goes on.
 func TestReplicationGoesOnUnderItsNewIDWhenItsFilterFunctionChanges(t *testing.T) {
 	f, change := changing(t)
-	r := f.replicate("--continuous", "--document", f.document(""))
+	f.changes(change, f.replicate("--continuous", "--document", f.document("")))
+	// The next run has nothing to do: it begins with the function as it is.
+	again := f.replicate("--document", f.document(""))
+	again.Completed()
+	if _, total := summaries(again); total.DocsRead != 0 {
+		t.Errorf("the next run: %+v", total)
+	}
+}
+
+// TestServicesGoOnUnderTheNewID: they try for ever what cannot be, so that the command takes the job of before
+// away.
+func TestServicesGoOnUnderTheNewID(t *testing.T) {
+	f, change := changing(t)
+	c := program.StartCluster(t, program.ClusterOptions{})
+	f.changes(change, c.Replicate("--continuous", "--document", f.document("")))
+}
+
+// changes changes the function of the second target while the replication runs, and looks at how it goes on.
+func (f owners) changes(change func(), r *program.Replication) {
+	t := f.T
+	t.Helper()
 	selected, filtered := f.targets[0]+"/", f.targets[1]+"/"
 	seen := map[string]int{}
 	r.Until(func(e program.Event) bool {
@@ -324,12 +344,6 @@ func TestReplicationGoesOnUnderItsNewIDWhenItsFilterFunctionChanges(t *testing.T
 		t.Errorf("no checkpoint %s", id)
 	}
 	f.verify(program.ExitOK, "--document", f.document(""))
-	// The next run has nothing to do: it begins with the function as it is.
-	again := f.replicate("--document", f.document(""))
-	again.Completed()
-	if _, total := summaries(again); total.DocsRead != 0 {
-		t.Errorf("the next run: %+v", total)
-	}
 }
 
 // states are the replication ids that a target has had.

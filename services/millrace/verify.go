@@ -85,14 +85,15 @@ func (v *verifyFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return usageError(err)
 	}
-	source, err := v.open("A", spec.Source, spec)
+	pool := couch.NewPool(nil) // targets of one server share its connections
+	source, err := v.open(pool, "A", spec.Source, spec)
 	if err != nil {
 		return usageError(err)
 	}
 	defer source.Close()
 	targets := make([]*couch.DB, len(spec.Targets))
 	for i, t := range spec.Targets {
-		if targets[i], err = v.open("B", t.Endpoint, spec); err != nil {
+		if targets[i], err = v.open(pool, "B", t.Endpoint, spec); err != nil {
 			return usageError(err)
 		}
 		defer targets[i].Close()
@@ -149,9 +150,9 @@ func (v *verifyFlags) spec(stdin io.Reader, args []string) (*replication.Spec, e
 }
 
 // open opens a database as a replication would.
-func (v *verifyFlags) open(role string, e replication.Endpoint, spec *replication.Spec) (*couch.DB, error) {
+func (v *verifyFlags) open(pool *couch.Pool, role string, e replication.Endpoint, spec *replication.Spec) (*couch.DB, error) {
 	options := couch.Options{UserAgent: "Millrace/" + service.Version()}
-	db, err := endpoint.Of(e, spec).Open(couch.NewPool(nil), credential.Rules{Any: true}, options)
+	db, err := endpoint.Of(e, spec).Open(pool, credential.Rules{Any: true}, options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", role, err)
 	}
