@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/big"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,7 @@ func TestJSONBecomesErlangsBytes(t *testing.T) {
 		`[1.0]`:                    "6c00000001463ff00000000000006a",
 		`{}`:                       "68016a",
 		`{"a":[]}`:                 "68016c0000000168026d00000001616a6a",
-		`{"b":1, "a":2, "b":3}`:    "68016c0000000368026d0000000162610168026d0000000161610268026d000000016261036a",
+		`{"b":1, "a":2, "c":3}`:    "68016c0000000368026d0000000162610168026d0000000161610268026d000000016361036a",
 	} {
 		v, err := Parse([]byte(json))
 		if err != nil {
@@ -106,15 +107,26 @@ func TestWhatIsNoJSONIsRefused(t *testing.T) {
 	}
 }
 
-func TestMembersKeepOrderAndTheFirstOfAName(t *testing.T) {
-	got, err := Members([]byte(` {"b" : 1.0, "a":{"x": 2 }, "b":3} `))
+// {"x":1,"z":5,"x":2} is stored by CouchDB 3.5.0 as {"z":5,"x":2}.
+func TestLastOfMembersOfTheSameNameIsKept(t *testing.T) {
+	const written = ` {"b" : 1.0, "a":{"x": 2 }, "b":3} `
+	got, err := Members([]byte(written))
 	if err != nil {
 		t.Fatal(err)
 	}
 	same := func(a, b Member) bool { return a.Name == b.Name && string(a.Value) == string(b.Value) }
-	want := []Member{{"b", []byte("1.0")}, {"a", []byte(`{"x": 2 }`)}}
+	want := []Member{{"a", []byte(`{"x": 2 }`)}, {"b", []byte("3")}}
 	if !slices.EqualFunc(got, want, same) {
 		t.Errorf("Members = %v, want %v", got, want)
+	}
+	for json, once := range map[string]string{
+		written: `{"a":{"x":2},"b":3}`, `[{"a":{"x":1,"x":2},"a":{"y":1,"z":5,"y":2}}]`: `[{"a":{"z":5,"y":2}}]`,
+	} {
+		a, err := Parse([]byte(json))
+		b, errOnce := Parse([]byte(once))
+		if err != nil || errOnce != nil || !reflect.DeepEqual(a, b) {
+			t.Errorf("Parse(%s) = %v, %v", json, a, err)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ var ErrNotAnObject = errors.New("not a JSON object")
 var ErrTrailing = errors.New("more than one JSON value")
 
 // Members splits a JSON object, in order. Of members of the same name only the
-// first is returned, which is the one that counts in CouchDB. Invalid UTF-8 is
+// last is returned, which is the one that CouchDB keeps (dedupe_keys). Invalid UTF-8 is
 // accepted and replaced in names.
 func Members(object []byte) ([]Member, error) {
 	dec := jsontext.NewDecoder(bytes.NewReader(object), Lenient()...)
@@ -39,21 +39,35 @@ func Members(object []byte) ([]Member, error) {
 		return nil, err
 	}
 	var members []Member
-	seen := make(map[string]struct{})
 	for dec.PeekKind() != '}' {
 		m, err := readMember(dec)
 		if err != nil {
 			return nil, err
 		}
-		if _, repeated := seen[m.Name]; !repeated {
-			seen[m.Name] = struct{}{}
-			members = append(members, m)
-		}
+		members = append(members, m)
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, err
 	}
-	return members, atEnd(dec)
+	return lastOfEachName(members, func(m Member) string { return m.Name }), atEnd(dec)
+}
+
+// lastOfEachName drops members whose name comes again.
+func lastOfEachName[M any](members []M, name func(M) string) []M {
+	last := make(map[string]int, len(members))
+	for i, m := range members {
+		last[name(m)] = i
+	}
+	if len(last) == len(members) {
+		return members
+	}
+	kept := members[:0]
+	for i, m := range members {
+		if last[name(m)] == i {
+			kept = append(kept, m)
+		}
+	}
+	return kept
 }
 
 // Lenient are the options for reading what other programs wrote: repeated names

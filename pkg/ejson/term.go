@@ -14,7 +14,7 @@ import (
 type (
 	// Array is a JSON array.
 	Array []any
-	// Object is a JSON object in the order it was written, repetitions included.
+	// Object is a JSON object in the order it was written. [Parse] keeps the last of members of the same name.
 	Object []Pair
 	// Pair is one member of an Object.
 	Pair struct {
@@ -102,7 +102,7 @@ func readObject(dec *jsontext.Decoder) (any, error) {
 		o = append(o, Pair{key, v})
 	}
 	_, err := dec.ReadToken()
-	return o, err
+	return Object(lastOfEachName(o, func(p Pair) string { return p.Key })), err
 }
 
 // number is an integer when it is written as one.

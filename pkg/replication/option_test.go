@@ -151,9 +151,10 @@ func TestFieldsThatAreNoOptionsAreIgnored(t *testing.T) {
 	}
 }
 
-// Of members of the same name the first counts, as in CouchDB.
-func TestFirstOfRepeatedFieldsCounts(t *testing.T) {
-	s, err := spec(t, `"worker_processes":2,"worker_processes":"none"`)
+// Of members of the same name the last counts, as in CouchDB 3.5 (jiffy's dedupe_keys), whatever
+// stands in the others.
+func TestLastOfRepeatedFieldsCounts(t *testing.T) {
+	s, err := spec(t, `"worker_processes":"none","worker_processes":2`)
 	if err != nil || s.WorkerProcesses != 2 {
 		t.Errorf("%+v, %v", s, err)
 	}
