@@ -29,8 +29,9 @@ type Source interface {
 // Functions keeps compiled filter functions of jobs. It is safe for concurrent use. End it with
 // Close.
 type Functions struct {
-	run *queryserver.Filters
-	now func() time.Time
+	run   *queryserver.Filters
+	now   func() time.Time
+	looks looks
 
 	mu   sync.Mutex
 	jobs map[string]compiled // by job
@@ -44,7 +45,10 @@ type compiled struct {
 
 // NewFunctions returns a runner of functions that has none yet.
 func NewFunctions(o queryserver.Options) *Functions {
-	return &Functions{run: queryserver.NewFilters(o), now: time.Now, jobs: map[string]compiled{}}
+	return &Functions{
+		run: queryserver.NewFilters(o), now: time.Now, jobs: map[string]compiled{},
+		looks: looks{now: time.Now, seen: map[place]*look{}},
+	}
 }
 
 // Close ends the engines.
@@ -62,9 +66,17 @@ func (f *Functions) Of(ctx context.Context, job *millracev1.Job, db Source) (*Fi
 	if ok && f.now().Before(known.until) {
 		return known.filter, nil
 	}
-	c, err := f.compile(ctx, job, db, false)
+	designDoc, _, err := function(job.Filter)
 	if err != nil {
 		return nil, err
+	}
+	at := place{endpoint.Identity(job.Source), "_design/" + designDoc}
+	seen, c, err := f.look(ctx, job, at, db)
+	if err != nil {
+		return nil, err
+	}
+	if !f.looks.holds(at, seen) { // it changed meanwhile
+		return c, nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,12 +86,29 @@ func (f *Functions) Of(ctx context.Context, job *millracev1.Job, db Source) (*Fi
 			delete(f.jobs, id)
 		}
 	}
-	f.jobs[job.Id] = *c
-	return c.filter, nil
+	f.jobs[job.Id] = compiled{filter: c, designDoc: at.designDoc, until: seen.until}
+	return c, nil
+}
+
+// look compiles a job's function of what was seen last. Where that has another function than the job's, it may
+// be from before the job: then it is looked again.
+func (f *Functions) look(ctx context.Context, job *millracev1.Job, at place, db Source) (*look, *Filter, error) {
+	for {
+		seen, own, err := f.looks.at(ctx, at, db)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := f.compile(job, seen.doc, seen.reader, false)
+		if err == nil || own {
+			return seen, c, err
+		}
+		f.looks.forget(at, seen)
+	}
 }
 
 // Changed is told that a design document is another one.
 func (f *Functions) Changed(designDoc string) {
+	f.looks.changed(designDoc)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, c := range f.jobs {
@@ -97,23 +126,22 @@ func (f *Functions) Read(ctx context.Context, spec replication.Job, db Source) (
 		return Compile(wanted)
 	}
 	job := &millracev1.Job{Filter: wanted, WinningRevsOnly: spec.WinningRevsOnly, Continuous: spec.Continuous}
-	c, err := f.compile(ctx, job, db, true)
+	designDoc, _, err := function(wanted)
 	if err != nil {
 		return nil, err
 	}
-	return c.filter, nil
+	doc, reader, err := see(ctx, "_design/"+designDoc, db)
+	if err != nil {
+		return nil, err
+	}
+	return f.compile(job, doc, reader, true)
 }
 
-// compile reads a function. That of a job is the one of which its id is made, unless any will do.
-func (f *Functions) compile(ctx context.Context, job *millracev1.Job, db Source, anyCode bool) (*compiled, error) {
+// compile makes a filter of a function of a design document. That of a job is the one of which its id is made, unless any will do.
+func (f *Functions) compile(job *millracev1.Job, doc []byte, reader couch.Reader, anyCode bool) (*Filter, error) {
 	designDoc, name, err := function(job.Filter)
 	if err != nil {
 		return nil, err
-	}
-	id := "_design/" + designDoc
-	doc, err := db.Get(ctx, id, nil)
-	if err != nil {
-		return nil, fmt.Errorf("read the filter function of %s: %w", id, err)
 	}
 	if !anyCode && job.Filter.Function != View {
 		code, err := queryserver.Source(doc, name)
@@ -121,7 +149,7 @@ func (f *Functions) compile(ctx context.Context, job *millracev1.Job, db Source,
 			return nil, err
 		}
 		if code != job.Filter.Code {
-			return nil, fmt.Errorf("%w: filters.%s of %s is another function than the replication id is made of", stage.ErrFilterChanged, name, id)
+			return nil, fmt.Errorf("%w: filters.%s of %s is another function than the replication id is made of", stage.ErrFilterChanged, name, "_design/"+designDoc)
 		}
 	}
 	style := couch.StyleAllDocs
@@ -132,10 +160,6 @@ func (f *Functions) compile(ctx context.Context, job *millracev1.Job, db Source,
 	if err != nil {
 		return nil, err
 	}
-	reader, err := db.Reader(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("ask the source who reads it: %w", err)
-	}
 	run, err := f.run.Compile(queryserver.Function{
 		Scope: endpoint.Identity(job.Source), DesignDoc: doc, View: job.Filter.Function == View, Name: name,
 		Request: queryserver.Request{Query: query, UserCtx: []byte(reader.UserCtx), SecObj: []byte(reader.SecObj)},
@@ -143,8 +167,7 @@ func (f *Functions) compile(ctx context.Context, job *millracev1.Job, db Source,
 	if err != nil {
 		return nil, err
 	}
-	out := &Filter{function: run, skipDeletes: job.Filter.SkipDeletes}
-	return &compiled{filter: out, designDoc: id, until: f.now().Add(believed)}, nil
+	return &Filter{function: run, skipDeletes: job.Filter.SkipDeletes}, nil
 }
 
 // function is the design document, without "_design/", and the name of what filters.
