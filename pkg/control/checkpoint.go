@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -24,14 +25,19 @@ func readLog(ctx context.Context, db *couch.DB, id string) ([]byte, error) {
 	var doc json.RawMessage
 	err := db.GetLocal(ctx, id, &doc)
 	if couch.IsNotFound(err) {
-		return nil, missingDatabase(ctx, db)
+		return nil, missingDatabase(ctx, db, err)
 	}
 	return doc, err
 }
 
-// missingDatabase tells a missing document from a missing database, both of which are a 404.
-func missingDatabase(ctx context.Context, db *couch.DB) error {
-	_, err := db.Info(ctx)
+// missingDatabase tells a missing document from a missing database, both of which are a 404: by the reasons
+// that every server has for a document only, or else by asking.
+func missingDatabase(ctx context.Context, db *couch.DB, err error) error {
+	var answer *couch.HTTPError
+	if errors.As(err, &answer) && answer.Err == "not_found" && (answer.Reason == "missing" || answer.Reason == "deleted") {
+		return nil
+	}
+	_, err = db.Info(ctx)
 	return err
 }
 
@@ -42,6 +48,13 @@ func (s *Server) putCheckpoint(ctx context.Context, db *couch.DB, req *millracev
 	next, err := checkpoint.Parse(req.Log)
 	if err != nil {
 		return nil, err
+	}
+	if req.SessionId == "" {
+		reply, err := s.putFirst(ctx, db, req, next)
+		if !couch.IsConflict(err) {
+			return reply, err
+		}
+		// A server that compares revisions has one: of another writer, or of this request before.
 	}
 	// At once: over a distance each look is a round trip, before which a short replication stands.
 	var there *checkpoint.Log
@@ -55,6 +68,22 @@ func (s *Server) putCheckpoint(ctx context.Context, db *couch.DB, req *millracev
 		return nil, err
 	}
 	next.ID, next.Rev = "", there.Rev
+	reply, err := s.write(ctx, db, req, next)
+	if couch.IsConflict(err) {
+		return &millracev1.DatabaseReply{}, s.alreadyWritten(ctx, db, req.Id, next, err)
+	}
+	return reply, err
+}
+
+// putFirst writes where a run begins that has seen that there is no checkpoint. Nothing is done yet that
+// could be lost with another database than the run has looked at, and there is nothing to make durable.
+func (s *Server) putFirst(ctx context.Context, db *couch.DB, req *millracev1.DatabaseRequest_PutCheckpoint, next *checkpoint.Log) (*millracev1.DatabaseReply, error) {
+	next.ID, next.Rev = "", ""
+	return s.write(ctx, db, req, next)
+}
+
+// write puts the document there, as long as the lease is held.
+func (s *Server) write(ctx context.Context, db *couch.DB, req *millracev1.DatabaseRequest_PutCheckpoint, log *checkpoint.Log) (*millracev1.DatabaseReply, error) {
 	for asked := time.Now(); ; asked = time.Now() {
 		if err := s.holdsLease(ctx, req); err != nil {
 			return nil, err
@@ -63,11 +92,8 @@ func (s *Server) putCheckpoint(ctx context.Context, db *couch.DB, req *millracev
 			break
 		}
 	}
-	_, err = db.PutLocal(ctx, req.Id, next)
-	switch {
-	case couch.IsConflict(err):
-		return &millracev1.DatabaseReply{}, s.alreadyWritten(ctx, db, req.Id, next, err)
-	case couch.IsUnauthorized(err) || couch.IsForbidden(err):
+	_, err := db.PutLocal(ctx, req.Id, log)
+	if couch.IsUnauthorized(err) || couch.IsForbidden(err) {
 		return &millracev1.DatabaseReply{ReadOnly: true}, nil
 	}
 	return &millracev1.DatabaseReply{}, err

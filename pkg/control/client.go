@@ -31,10 +31,13 @@ const headerWorking = "Millrace-Working"
 // Client asks the services of both sides.
 type Client struct {
 	broker *broker.Broker
+	looks  looks
 }
 
 // NewClient returns a client over the broker.
-func NewClient(b *broker.Broker) *Client { return &Client{broker: b} }
+func NewClient(b *broker.Broker) *Client {
+	return &Client{broker: b, looks: looks{newest: map[string]*look{}}}
+}
 
 // Do asks the side's services at the site and waits for the answer, and for a
 // service to be there, until ctx ends. Errors of the database are of type *[Error].
@@ -44,6 +47,16 @@ func (c *Client) Do(ctx context.Context, side Side, site string, req *millracev1
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
 	subject := c.broker.Subjects().Control(string(side), site)
+	if !looking(req) {
+		return c.insist(ctx, side, site, subject, payload)
+	}
+	return c.looks.do(ctx, subject+"\n"+string(payload), func(ctx context.Context) (*millracev1.DatabaseReply, error) {
+		return c.insist(ctx, side, site, subject, payload)
+	})
+}
+
+// insist asks until there is an answer.
+func (c *Client) insist(ctx context.Context, side Side, site, subject string, payload []byte) (*millracev1.DatabaseReply, error) {
 	for {
 		reply, err := c.ask(ctx, subject, payload)
 		switch {

@@ -37,7 +37,7 @@ func getFilter(ctx context.Context, db *couch.DB, req *millracev1.DatabaseReques
 // notFetched tells a document that is not there from a database that is not.
 func notFetched(ctx context.Context, db *couch.DB, id string, err error) error {
 	if couch.IsNotFound(err) {
-		switch gone := missingDatabase(ctx, db); {
+		switch gone := missingDatabase(ctx, db, err); {
 		case gone == nil:
 			return fetchError(err, "Couldn't open document `%s` from source database `%s`: {error,<<\"not_found\">>}", id, db)
 		case couch.IsNotFound(gone):

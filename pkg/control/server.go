@@ -148,6 +148,7 @@ func info(ctx context.Context, db *couch.DB) (*millracev1.DatabaseReply, error) 
 	seq, err := i.UpdateSeq.MarshalJSON()
 	return &millracev1.DatabaseReply{
 		InstanceStartTime: i.InstanceStartTime, UpdateSeq: seq, DocCount: uint64(max(0, i.DocCount)),
+		DocSize: uint64(max(0, i.Sizes.External) / max(1, i.DocCount)),
 	}, err
 }
 

@@ -87,7 +87,12 @@ type Info struct {
 	// InstanceStartTime tells a database from one that was created later under the
 	// same name, with a resolution of one second. "0" is a server that cannot tell (CouchDB before 3.3, PouchDB).
 	InstanceStartTime string `json:"instance_start_time"`
-	Props             struct {
+	// Sizes are in bytes; 0 is a server that does not say.
+	Sizes struct {
+		// External is the JSON of all documents that are not deleted, without attachments' stubs resolved.
+		External int64 `json:"external"`
+	} `json:"sizes"`
+	Props struct {
 		Partitioned bool `json:"partitioned"`
 	} `json:"props"`
 }

@@ -1509,8 +1509,10 @@ type DatabaseReply struct {
 	// Of an error: how long the server asks to wait, in milliseconds, or 0.
 	RetryAfterMs int64 `protobuf:"varint,11,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
 	// Of GetFilter: the function, and the revision of the design document that it was read from.
-	Code          string `protobuf:"bytes,12,opt,name=code,proto3" json:"code,omitempty"`
-	DesignDocRev  string `protobuf:"bytes,13,opt,name=design_doc_rev,json=designDocRev,proto3" json:"design_doc_rev,omitempty"`
+	Code         string `protobuf:"bytes,12,opt,name=code,proto3" json:"code,omitempty"`
+	DesignDocRev string `protobuf:"bytes,13,opt,name=design_doc_rev,json=designDocRev,proto3" json:"design_doc_rev,omitempty"`
+	// Of DatabaseInfo: bytes of JSON of an average document, 0 when the server does not say.
+	DocSize       uint64 `protobuf:"varint,14,opt,name=doc_size,json=docSize,proto3" json:"doc_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1634,6 +1636,13 @@ func (x *DatabaseReply) GetDesignDocRev() string {
 		return x.DesignDocRev
 	}
 	return ""
+}
+
+func (x *DatabaseReply) GetDocSize() uint64 {
+	if x != nil {
+		return x.DocSize
+	}
+	return 0
 }
 
 // Replay asks the selector to route part of a feed's log to one job again.
@@ -2349,7 +2358,7 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"design_doc\x18\x01 \x01(\tR\tdesignDoc\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04nameB\t\n" +
-	"\arequest\"\x88\x03\n" +
+	"\arequest\"\xa3\x03\n" +
 	"\rDatabaseReply\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
@@ -2365,7 +2374,8 @@ const file_millrace_v1_control_proto_rawDesc = "" +
 	" \x01(\bR\breadOnly\x12$\n" +
 	"\x0eretry_after_ms\x18\v \x01(\x03R\fretryAfterMs\x12\x12\n" +
 	"\x04code\x18\f \x01(\tR\x04code\x12$\n" +
-	"\x0edesign_doc_rev\x18\r \x01(\tR\fdesignDocRev\"\x82\x01\n" +
+	"\x0edesign_doc_rev\x18\r \x01(\tR\fdesignDocRev\x12\x19\n" +
+	"\bdoc_size\x18\x0e \x01(\x04R\adocSize\"\x82\x01\n" +
 	"\x06Replay\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\tR\x04feed\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x10\n" +

@@ -115,16 +115,25 @@ func (r *run) newFeed(kind string) *millracev1.Feed {
 	}
 }
 
-// batchesTogether is how many times the usual batch those of a feed may have that many jobs choose from. Of
-// 500 rows each of them would want a few, and every few rows are a message and a request at each stage.
-const batchesTogether = 16
+// The batches of a feed that many jobs choose from are so many times larger than usual: of 500 rows each
+// of them would want a few, and every few rows are a message and two requests to its target. What bounds
+// them is the time that functions have for a batch, and what BODIES can hold of one.
+const (
+	batchesOfFunctions = 16
+	batchesOfSelectors = 128
+	bytesOfBatch       = 64 << 20
+	rowsOfBatch        = 32_000
+)
 
 func (r *run) batchRows() uint32 {
-	rows := directory.Tuning(r.job).GetBatchRows()
-	if f := r.job.GetFilter(); len(f.GetSelector()) == 0 && f.GetFunction() == "" {
-		return rows
+	rows, most := uint64(directory.Tuning(r.job).GetBatchRows()), uint64(batchesOfFunctions)
+	switch f := r.job.GetFilter(); {
+	case len(f.GetSelector()) > 0 && r.docSize > 0:
+		most = min(batchesOfSelectors, bytesOfBatch/r.docSize/rows, rowsOfBatch/rows)
+	case len(f.GetSelector()) == 0 && f.GetFunction() == "":
+		return uint32(rows)
 	}
-	return rows * min(1+uint32(len(r.others())), batchesTogether)
+	return uint32(rows * max(1, min(1+uint64(len(r.others())), most)))
 }
 
 func (r *run) style() string {

@@ -41,6 +41,8 @@ type run struct {
 	// behind is the newest ordinal that the feed had when the run joined it; 0 once what it
 	// lacks is asked for.
 	behind uint64
+	// docSize is what a document of the source takes on average, in bytes; 0 if it does not say.
+	docSize uint64
 	// pushed: the source filters the feed.
 	pushed bool
 	// what of the run is in a checkpoint

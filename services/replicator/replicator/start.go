@@ -25,6 +25,7 @@ func (r *run) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.docSize = source.DocSize
 	if r.job.CreateTarget {
 		if _, err := r.ask(ctx, control.Target, create(r.job.CreateTargetParams)); err != nil {
 			return err
