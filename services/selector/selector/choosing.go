@@ -25,10 +25,12 @@ const patternBudget = 100 * time.Millisecond
 type choosing struct {
 	svc *Service
 	v   *view
-	// only is set when the batch is replayed for this member: at its own pace.
-	only *member
-	db   *couch.DB
-	out  *hander
+	// alone is set when the batch is replayed for this member only: at its own pace. some are set when it is
+	// for those.
+	alone *member
+	some  map[*member]bool
+	db    *couch.DB
+	out   *hander
 
 	chosen map[*member][]*leaf
 	// failed are those whose filter does, and slow those that were not done in time.
@@ -41,16 +43,26 @@ type choosing struct {
 	scan     rawdoc.Scanner
 }
 
-func (svc *Service) newChoosing(v *view, only *member, db *couch.DB) *choosing {
+func (svc *Service) newChoosing(v *view, alone *member, db *couch.DB) *choosing {
 	c := &choosing{
-		svc: svc, v: v, only: only, db: db, out: svc.newHander(v.feed.Id),
+		svc: svc, v: v, alone: alone, db: db, out: svc.newHander(v.feed.Id),
 		chosen: map[*member][]*leaf{}, failed: map[*member]error{}, slow: map[*member]bool{},
 		compiled: map[*member]*filter.Filter{}, pass: v.index.Pass(patternBudget),
 	}
-	if only == nil {
+	if alone == nil {
 		c.passOverSlowPatterns()
 	}
 	return c
+}
+
+// only makes the decision be for some, all of which [suits].
+func (c *choosing) only(some map[*member]bool) {
+	c.some = some
+	for _, m := range c.v.selectors {
+		if m.filter.Selector().HasPattern() {
+			c.pass.Skip(m.entry.Job)
+		}
+	}
 }
 
 // passOverSlowPatterns leaves out those whose patterns took too long not long ago.
@@ -89,9 +101,9 @@ func (c *choosing) take(ctx context.Context, leaves []*leaf) error {
 // bySelectors decodes each document once, and finds the jobs that want it.
 func (c *choosing) bySelectors(leaves []*leaf, want func(*member, *leaf)) error {
 	switch {
-	case c.only != nil && (c.only.filter == nil || c.only.filter.Selector() == nil):
+	case c.alone != nil && (c.alone.filter == nil || c.alone.filter.Selector() == nil):
 		return nil
-	case c.only == nil && len(c.v.selectors) == 0:
+	case c.alone == nil && len(c.v.selectors) == 0:
 		return nil
 	}
 	for _, l := range leaves {
@@ -99,14 +111,14 @@ func (c *choosing) bySelectors(leaves []*leaf, want func(*member, *leaf)) error 
 		if err != nil {
 			return err
 		}
-		if c.only != nil {
-			if c.failed[c.only] != nil {
+		if c.alone != nil {
+			if c.failed[c.alone] != nil {
 				return nil
 			}
-			if matches, err := c.only.filter.Selector().Match(doc); err != nil {
-				c.fail(c.only, fmt.Errorf("document %q: %w", l.meta.ID, err))
-			} else if matches && c.fits(c.only.filter, l) {
-				want(c.only, l)
+			if matches, err := c.alone.filter.Selector().Match(doc); err != nil {
+				c.fail(c.alone, fmt.Errorf("document %q: %w", l.meta.ID, err))
+			} else if matches && c.fits(c.alone.filter, l) {
+				want(c.alone, l)
 			}
 			continue
 		}
@@ -114,7 +126,7 @@ func (c *choosing) bySelectors(leaves []*leaf, want func(*member, *leaf)) error 
 		for _, hit := range c.hits {
 			m := c.v.byJob[hit.Job]
 			switch {
-			case m == nil || m.filter == nil: // it has joined since, and is not concerned
+			case m == nil || m.filter == nil || c.some != nil && !c.some[m]: // it has joined since, or is not concerned
 			case errors.Is(hit.Err, routing.ErrTooSlow):
 				c.slow[m] = true
 				c.svc.functionPace.late(hit.Job)
@@ -139,8 +151,11 @@ func (c *choosing) fail(m *member, err error) {
 // byFunctions runs the functions of jobs, as long as there is time.
 func (c *choosing) byFunctions(ctx context.Context, leaves []*leaf, want func(*member, *leaf)) error {
 	members := c.v.functions
-	if c.only != nil {
-		members = []*member{c.only}
+	switch {
+	case c.some != nil:
+		return nil
+	case c.alone != nil:
+		members = []*member{c.alone}
 	}
 	var docs [][]byte
 	for _, m := range members {
@@ -165,7 +180,7 @@ func (c *choosing) byFunctions(ctx context.Context, leaves []*leaf, want func(*m
 
 func (c *choosing) byFunction(ctx context.Context, m *member, leaves []*leaf, docs [][]byte, want func(*member, *leaf)) error {
 	limited, cancel := ctx, context.CancelFunc(func() {})
-	if c.only == nil {
+	if c.alone == nil {
 		if c.spent >= functionBudget || !c.svc.functionPace.keeps(m.entry.Job) {
 			c.slow[m] = true
 			return nil

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
-
 	"millrace/pkg/broker"
 	"millrace/pkg/directory"
 	"millrace/pkg/stage"
@@ -17,6 +15,7 @@ import (
 // it serves nobody else and may wait for the job. Whoever asked for it sees in the log of routed
 // batches how far it got.
 func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
+	defer svc.logged.begin()()
 	b := svc.stage.Broker()
 	feed, roster, err := svc.feeds.At(ctx, r.Feed, r.Roster)
 	if err != nil {
@@ -38,7 +37,7 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 	if err != nil {
 		return err
 	}
-	from, err := svc.seek(ctx, subject, r.First, last)
+	from, err := svc.seek(ctx, r.Feed, r.First, last)
 	if errors.Is(err, broker.ErrGone) {
 		return svc.lost(ctx, r, r.First)
 	}
@@ -47,23 +46,19 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 	}
 	// Not by a consumer: there may be hundreds of replays, each waiting for room.
 	for want := r.First; ; {
-		e, err := b.Next(ctx, b.Streams().Changes, subject, from)
+		batch, at, err := svc.logged.next(ctx, r.Feed, from)
 		if errors.Is(err, broker.ErrGone) || errors.Is(err, broker.ErrClaimLost) {
 			return svc.lost(ctx, r, want)
 		}
 		if err != nil {
 			return fmt.Errorf("replay feed %s: %w", r.Feed, err)
 		}
-		from = e.Sequence + 1
-		var batch millracev1.ChangesBatch
-		if err := proto.Unmarshal(e.Data, &batch); err != nil {
-			return fmt.Errorf("replay feed %s: %w", r.Feed, err)
-		}
+		from = at + 1
 		if batch.Ordinal > want {
 			return svc.lost(ctx, r, want)
 		}
 		if batch.Ordinal == want {
-			if err := svc.again(ctx, v, m, &batch); err != nil {
+			if err := svc.again(ctx, v, m, batch); err != nil {
 				return err
 			}
 			want++
@@ -71,7 +66,7 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 		switch {
 		case want > r.Last:
 			return nil
-		case e.Sequence >= last.Sequence:
+		case at >= last.Sequence:
 			return svc.lost(ctx, r, want)
 		}
 	}
@@ -79,27 +74,23 @@ func (svc *Service) replay(ctx context.Context, r *millracev1.Replay) error {
 
 // seek finds where in a feed's log the batch with the ordinal stands, or the first above it: ordinals go
 // up with the stream's sequences, in which the log is as sparse as other feeds are busy.
-func (svc *Service) seek(ctx context.Context, subject string, ordinal uint64, last broker.Entry) (uint64, error) {
+func (svc *Service) seek(ctx context.Context, feed string, ordinal uint64, last broker.Entry) (uint64, error) {
 	b := svc.stage.Broker()
-	first, err := b.First(ctx, b.Streams().Changes, subject)
+	first, err := b.First(ctx, b.Streams().Changes, b.Subjects().Changes(feed))
 	if err != nil {
 		return 0, err
 	}
 	low, high := first.Sequence, last.Sequence
 	for low < high {
 		middle := low + (high-low)/2
-		e, err := b.Next(ctx, b.Streams().Changes, subject, middle)
+		batch, at, err := svc.logged.next(ctx, feed, middle)
 		if err != nil {
-			return 0, err
-		}
-		var batch millracev1.ChangesBatch
-		if err := proto.Unmarshal(e.Data, &batch); err != nil {
 			return 0, err
 		}
 		if batch.Ordinal >= ordinal {
 			high = middle
 		} else {
-			low = e.Sequence + 1
+			low = at + 1
 		}
 	}
 	return low, nil
@@ -153,9 +144,16 @@ func (svc *Service) orderAgain(ctx context.Context, v *view, m *member, b *millr
 	if !m.reads() || len(b.Rows) == 0 {
 		return plainOrder(b, m), nil
 	}
-	c, err := svc.look(ctx, v, m, b)
+	var c *choosing
+	var err error
+	as := m
+	if suits(m) {
+		c, as, err = svc.lookTogether(ctx, v, m, b)
+	} else {
+		c, err = svc.look(ctx, v, m, b)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return c.order(b, m), c.failed[m]
+	return c.order(b, as), c.failed[as]
 }

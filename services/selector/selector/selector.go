@@ -41,6 +41,8 @@ type Service struct {
 	rosters   *rosters
 	functions *filter.Functions
 	store     *store
+	rounds    rounds
+	logged    logged
 	// pace and functionPace are of jobs that are slow to take what they get, and to decide.
 	pace, functionPace *pace
 }
@@ -49,8 +51,10 @@ type Service struct {
 func New(s *stage.Stage, feeds *directory.Feeds, jobs *directory.Jobs, pool *endpoint.Pool, functions *filter.Functions) (*Service, error) {
 	svc := &Service{
 		stage: s, feeds: feeds, pool: pool, rosters: newRosters(jobs), functions: functions, store: newStore(keptBytes),
-		pace: newPace(time.Now), functionPace: newPace(time.Now),
+		rounds: rounds{open: map[batchKey]*round{}},
+		pace:   newPace(time.Now), functionPace: newPace(time.Now),
 	}
+	svc.logged.svc = svc
 	b := s.Broker()
 	batches := stage.Input{
 		Stream: b.Streams().Changes, Filter: b.Subjects().Changes(broker.Any),
@@ -139,7 +143,7 @@ func (svc *Service) choose(ctx context.Context, v *view, b *millracev1.ChangesBa
 
 // look reads the documents of a batch, if they are not known, and decides on them: for all readers, or for
 // one only.
-func (svc *Service) look(ctx context.Context, v *view, only *member, b *millracev1.ChangesBatch) (*choosing, error) {
+func (svc *Service) look(ctx context.Context, v *view, alone *member, b *millracev1.ChangesBatch) (*choosing, error) {
 	for _, row := range b.Rows {
 		if strings.HasPrefix(row.Id, "_design/") {
 			svc.functions.Changed(row.Id)
@@ -149,9 +153,13 @@ func (svc *Service) look(ctx context.Context, v *view, only *member, b *millrace
 	if err != nil {
 		return nil, err
 	}
-	c := svc.newChoosing(v, only, db)
+	c := svc.newChoosing(v, alone, db)
 	if len(v.members) == 1 {
-		if err := read(ctx, db, b.Rows, c.take); err != nil {
+		take := func(ctx context.Context, piece []*leaf) error {
+			defer release(piece)
+			return c.take(ctx, piece)
+		}
+		if err := read(ctx, db, b.Rows, take); err != nil {
 			return nil, fmt.Errorf("read documents for filters: %w", err)
 		}
 		return c, c.out.settle(ctx, nil)
@@ -160,13 +168,19 @@ func (svc *Service) look(ctx context.Context, v *view, only *member, b *millrace
 	if err := k.take(ctx); err != nil {
 		return nil, err
 	}
+	return c, svc.fromStore(ctx, k, c, b)
+}
+
+// fromStore decides on what is kept of a batch, which is read if it is not. The caller has k, and has it
+// no more afterwards.
+func (svc *Service) fromStore(ctx context.Context, k *kept, c *choosing, b *millracev1.ChangesBatch) (err error) {
 	defer k.leave()
 	if k.read {
 		err = c.take(ctx, k.leaves)
 	} else {
 		err = svc.fill(ctx, k, c, b)
 	}
-	return c, c.out.settle(ctx, err)
+	return c.out.settle(ctx, err)
 }
 
 // fill reads a batch and decides on it, and keeps what was read, if it is not too much: those who come for
@@ -178,12 +192,15 @@ func (svc *Service) fill(ctx context.Context, k *kept, c *choosing, b *millracev
 		for _, l := range piece {
 			size += len(l.doc) + len(l.meta.ID) + leafBytes
 		}
-		if fits = fits && svc.store.fits(size); fits {
-			leaves = append(leaves, piece...)
-		} else {
+		if err := c.take(ctx, piece); err != nil {
+			return err
+		}
+		leaves = append(leaves, piece...)
+		if fits = fits && svc.store.fits(size); !fits {
+			release(leaves)
 			leaves = nil
 		}
-		return c.take(ctx, piece)
+		return nil
 	})
 	if err != nil || !fits {
 		svc.store.abandon(k)
@@ -196,6 +213,13 @@ func (svc *Service) fill(ctx context.Context, k *kept, c *choosing, b *millracev
 		svc.store.filled(k, size)
 	}
 	return nil
+}
+
+// release lets go of documents that were decided on: those that somebody wants stand in BODIES by now.
+func release(leaves []*leaf) {
+	for _, l := range leaves {
+		l.doc, l.seen = nil, nil
+	}
 }
 
 // leafBytes is about what a leaf takes in memory beside its document.
