@@ -11,6 +11,7 @@ import (
 
 	"millrace/pkg/broker"
 	"millrace/pkg/pause"
+	"millrace/pkg/rounds"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -31,13 +32,11 @@ const headerWorking = "Millrace-Working"
 // Client asks the services of both sides.
 type Client struct {
 	broker *broker.Broker
-	looks  looks
+	looks  rounds.Rounds[string, struct{}, *millracev1.DatabaseReply]
 }
 
 // NewClient returns a client over the broker.
-func NewClient(b *broker.Broker) *Client {
-	return &Client{broker: b, looks: looks{newest: map[string]*look{}}}
-}
+func NewClient(b *broker.Broker) *Client { return &Client{broker: b} }
 
 // Do asks the side's services at the site and waits for the answer, and for a
 // service to be there, until ctx ends. Errors of the database are of type *[Error].
@@ -50,9 +49,20 @@ func (c *Client) Do(ctx context.Context, side Side, site string, req *millracev1
 	if !looking(req) {
 		return c.insist(ctx, side, site, subject, payload)
 	}
-	return c.looks.do(ctx, subject+"\n"+string(payload), func(ctx context.Context) (*millracev1.DatabaseReply, error) {
+	key := subject + "\n" + string(payload)
+	return c.looks.Do(ctx, key, struct{}{}, func(ctx context.Context, _ []struct{}) (*millracev1.DatabaseReply, error) {
 		return c.insist(ctx, side, site, subject, payload)
 	})
+}
+
+// looking reports whether a request only asks how a database is, so that one answer serves all who ask:
+// hundreds of jobs of one source ask the same when they begin.
+func looking(req *millracev1.DatabaseRequest) bool {
+	switch req.Request.(type) {
+	case *millracev1.DatabaseRequest_Info, *millracev1.DatabaseRequest_Pending:
+		return true
+	}
+	return false
 }
 
 // insist asks until there is an answer.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"millrace/pkg/broker"
+	"millrace/pkg/rounds"
 	"millrace/pkg/stage"
 	millracev1 "millrace/proto/millrace/v1"
 )
@@ -15,6 +16,9 @@ import (
 type Feeds struct {
 	table *table[millracev1.Feed, *millracev1.Feed]
 	slots *table[millracev1.FeedSlot, *millracev1.FeedSlot]
+	// changes are those of rosters: hundreds of jobs that come or go at once change one roster, which is
+	// read and written as a whole.
+	changes rounds.Rounds[string, rosterChange, rostered]
 }
 
 // OpenFeeds returns the directory over the installation's bucket. [Feeds.Each]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"millrace/pkg/directory"
 	"millrace/pkg/pause"
 	"millrace/pkg/replication"
+	"millrace/pkg/rounds"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -32,6 +34,8 @@ type sweeper struct {
 	feeds  *directory.Feeds
 	log    *slog.Logger
 	wanted chan struct{} // holds one
+	// endings are of feeds, with the revisions in which they were found unused.
+	endings rounds.Rounds[string, uint64, struct{}]
 }
 
 func newSweeper(b *broker.Broker, jobs *directory.Jobs, feeds *directory.Feeds, log *slog.Logger) *sweeper {
@@ -134,11 +138,15 @@ func (s *sweeper) prune(ctx context.Context, f directory.Listed[millracev1.Feed]
 
 // endUnused ends a feed that serves nobody, unless somebody is still to come.
 func (s *sweeper) endUnused(ctx context.Context, f directory.Listed[millracev1.Feed]) error {
-	feeds, err := s.feeds.List(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = s.endUnless(ctx, f, feeds)
+	_, err := s.endings.Do(ctx, f.ID, f.Revision, func(ctx context.Context, revisions []uint64) (struct{}, error) {
+		feeds, err := s.feeds.List(ctx)
+		if err != nil {
+			return struct{}{}, err
+		}
+		f.Revision = slices.Max(revisions)
+		_, err = s.endUnless(ctx, f, feeds)
+		return struct{}{}, err
+	})
 	return err
 }
 

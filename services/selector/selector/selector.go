@@ -15,6 +15,7 @@ import (
 	"millrace/pkg/directory"
 	"millrace/pkg/endpoint"
 	"millrace/pkg/filter"
+	"millrace/pkg/rounds"
 	"millrace/pkg/stage"
 	"millrace/pkg/telemetry"
 	millracev1 "millrace/proto/millrace/v1"
@@ -41,7 +42,7 @@ type Service struct {
 	rosters   *rosters
 	functions *filter.Functions
 	store     *store
-	rounds    rounds
+	rounds    rounds.Rounds[batchKey, *member, together]
 	logged    logged
 	// pace and functionPace are of jobs that are slow to take what they get, and to decide.
 	pace, functionPace *pace
@@ -51,8 +52,7 @@ type Service struct {
 func New(s *stage.Stage, feeds *directory.Feeds, jobs *directory.Jobs, pool *endpoint.Pool, functions *filter.Functions) (*Service, error) {
 	svc := &Service{
 		stage: s, feeds: feeds, pool: pool, rosters: newRosters(jobs), functions: functions, store: newStore(keptBytes),
-		rounds: rounds{open: map[batchKey]*round{}},
-		pace:   newPace(time.Now), functionPace: newPace(time.Now),
+		pace: newPace(time.Now), functionPace: newPace(time.Now),
 	}
 	svc.logged.svc = svc
 	b := s.Broker()
