@@ -416,3 +416,32 @@ func TestLargeDocumentsAreDecidedInPieces(t *testing.T) {
 		}
 	}
 }
+
+// Jobs that want a batch again whose documents are too many to be kept read them together.
+func TestJobsThatReplayALargeBatchReadItTogether(t *testing.T) {
+	t.Parallel()
+	f := startSourced(t, wanting("joe", selects(`{"owner":"joe"}`)), wanting("ann", selects(`{"owner":"ann"}`)))
+	padding := strings.Repeat("x", 3<<20)
+	for i := range 6 { // more than a quarter of what is kept
+		f.db.Write(t, fmt.Sprintf(`{"_id":"d%d","_rev":"1-a","owner":"o%d","p":%q}`, i, i, padding))
+	}
+	f.Run(selector.Name)
+	f.follow(0)
+	f.record(1)
+	const n = 24
+	jobs := []*millracev1.Job{wanting("joe", nil), wanting("ann", nil)}
+	for i := range n {
+		jobs = append(jobs, wanting(fmt.Sprintf("late%d", i), selects(fmt.Sprintf(`{"owner":"o%d"}`, i%6))))
+	}
+	before := f.reads()
+	f.enrol(jobs...)
+	for i := range n {
+		f.replay(fmt.Sprintf("late%d", i), 1)
+	}
+	for i := range n {
+		f.Await("it is decided", func() bool { return f.got(fmt.Sprintf("late%d", i)) == fmt.Sprintf("d%d 1-a", i%6) })
+	}
+	if got := f.reads() - before; got > n/2 {
+		t.Errorf("%d readings for %d jobs", got, n)
+	}
+}
