@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -20,7 +21,9 @@ var harness string
 
 // Limits bound one call of a function. Zero values are the defaults.
 type Limits struct {
-	// Timeout ends a call. Default 5 s, CouchDB's os_process_timeout.
+	// Timeout is how much processor time a call may take: on a machine with much to do a good function
+	// is not ended for waiting. Where that is not known (outside of Linux) it is the time that goes by. Default 5 s,
+	// CouchDB's os_process_timeout.
 	Timeout time.Duration
 	// Memory is what the engine may use, in bytes. Default 64 MiB, CouchDB's.
 	Memory int
@@ -76,12 +79,30 @@ type engine struct {
 	closed  bool
 }
 
-// clock is when a call is to end. It is not in the engine's memory, and not in Go's, of whose
+// clock is how long a call may go on. It is not in the engine's memory, and not in Go's, of whose
 // addresses the engine must have none.
 type clock struct {
-	limit int64 // of ticks
-	stop  atomic.Bool
-	ended bool // a call because of this clock
+	budget time.Duration // of processor time
+	thread int32         // that of the call
+	before time.Duration // what the thread had used
+	look   int64         // when it may be over, in ticks: no thread uses more time than goes by
+	stop   atomic.Bool
+	ended  bool // a call because of this clock
+}
+
+// start begins a call on the present thread.
+func (c *clock) start(budget time.Duration) {
+	c.budget, c.thread, c.look = budget, threadClock(), ticks()+int64(budget)
+	c.before, _ = usedTime(c.thread)
+}
+
+// left is how much of its time the call has, and of some more, once as much went by.
+func (c *clock) left(more time.Duration) time.Duration {
+	used, ok := usedTime(c.thread)
+	if !ok {
+		return 0
+	}
+	return c.budget + more - (used - c.before)
 }
 
 var began = time.Now()
@@ -92,8 +113,15 @@ func ticks() int64 { return int64(time.Since(began)) }
 // interrupted is what the engine asks while it runs.
 func interrupted(_ *libc.TLS, _, address uintptr) int32 {
 	c := (*clock)(unsafe.Add(nil, address))
-	if !c.stop.Load() && ticks() < c.limit {
-		return 0
+	if !c.stop.Load() {
+		now := ticks()
+		if now < c.look {
+			return 0
+		}
+		if left := c.left(0); left > 0 {
+			c.look = now + int64(left)
+			return 0
+		}
 	}
 	c.ended = true
 	return 1
@@ -113,7 +141,7 @@ func newEngine(ddoc []byte, limits Limits) (*engine, error) {
 		return nil, fmt.Errorf("memory for an engine: %w", err)
 	}
 	e := &engine{timeout: limits.Timeout, tls: libc.NewTLS(), region: region}
-	e.watch = time.AfterFunc(time.Hour, e.kill)
+	e.watch = time.AfterFunc(time.Hour, e.overdue)
 	e.watch.Stop()
 	address := libc.Xcalloc(e.tls, 1, libc.Tsize_t(unsafe.Sizeof(clock{})))
 	if address == 0 {
@@ -213,6 +241,8 @@ func (e *engine) call(function string, args ...[]byte) (answer string, err error
 // guard lets the engine run within its time. Where it was killed, it faults, as it may
 // by an error of its own: that is an error here, and the end of this engine alone.
 func (e *engine) guard(limit time.Duration, run func() error) (err error) {
+	runtime.LockOSThread() // the thread's time is the call's
+	defer runtime.UnlockOSThread()
 	if !e.begin(limit) {
 		return errInterrupted
 	}
@@ -236,7 +266,7 @@ func (e *engine) begin(limit time.Duration) bool {
 		return false
 	}
 	e.calling = true
-	e.clock.limit = ticks() + int64(limit)
+	e.clock.start(limit)
 	e.watch.Reset(limit + e.grace())
 	return true
 }
@@ -266,13 +296,21 @@ func (e *engine) interrupt() {
 	}
 }
 
-// kill takes the engine its memory, so that it faults, whatever it does.
-func (e *engine) kill() {
+// overdue ends a call that has not noticed that its time is over: it takes the engine its memory, so that it
+// faults, whatever it does.
+func (e *engine) overdue() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.calling {
-		e.killed = forbid(e.region) == nil
+	if !e.calling {
+		return
 	}
+	if !e.clock.stop.Load() {
+		if left := e.clock.left(e.grace()); left > 0 {
+			e.watch.Reset(left + time.Millisecond) // the thread may not run at present
+			return
+		}
+	}
+	e.killed = forbid(e.region) == nil
 }
 
 func (e *engine) run(function string, args [][]byte) (string, error) {
