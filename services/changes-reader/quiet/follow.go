@@ -16,11 +16,10 @@ var (
 )
 
 const (
-	// A feed of updates that does not last for shortly is opened again after a wait, and given up when
-	// that has happened for so often in a row.
+	// A feed of updates that does not last for shortly is opened again after a wait, which doubles, and given
+	// up when that has happened so often in a row.
 	shortly   = 5 * time.Second
 	shortMost = 6
-	shortWait = 100 * time.Millisecond
 )
 
 // follow reads the server's updates while they are of use.
@@ -84,7 +83,7 @@ func (s *server) keep(ctx context.Context, seq couch.Seq) error {
 		if short >= shortMost {
 			return errors.Join(errors.New("the feed of updates does not last"), err)
 		}
-		if err := pause.For(ctx, shortWait<<short); err != nil {
+		if err := pause.For(ctx, s.o.shortWait<<short); err != nil {
 			return err
 		}
 	}

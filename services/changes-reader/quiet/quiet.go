@@ -38,6 +38,8 @@ type Options struct {
 	Openings int
 	// Log, by default nowhere.
 	Log *slog.Logger
+
+	shortWait time.Duration // before a feed of updates is opened again that has just ended; 100 ms
 }
 
 // DefaultLeast is as many as the connections that one job may have.
@@ -54,6 +56,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Distrust, time.Hour)
 	set(&o.AskAgain, 30*time.Minute)
 	set(&o.Retry, time.Minute)
+	set(&o.shortWait, 100*time.Millisecond)
 	if o.Least <= 0 {
 		o.Least = DefaultLeast
 	}

@@ -56,6 +56,13 @@ func (r *rest) stir() {
 // is not any more.
 func (r *rest) due() bool { return time.Since(r.moved) >= r.after && r.seat.Quiet() }
 
+// lieDown says that the feed is closed.
+func (r *rest) lieDown() {
+	if r.awoken {
+		r.after = min(2*r.after, quietMost)
+	}
+}
+
 // inTurn is a source whose feeds are opened in turn with those of others.
 type inTurn struct {
 	source
@@ -75,9 +82,7 @@ func (t inTurn) Changes(ctx context.Context, o couch.ChangesOptions) (*couch.Cha
 // sleep waits until there may be something to read again.
 func (o *ownership) sleep(ctx context.Context, db *couch.DB, p *pass) error {
 	r := o.rest
-	if r.awoken {
-		r.after = min(2*r.after, quietMost)
-	}
+	r.lieDown()
 	info, err := db.Info(ctx) // behind a proxy the server may have another name for the database
 	if err != nil {
 		return err
