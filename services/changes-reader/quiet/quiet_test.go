@@ -227,6 +227,24 @@ func TestServerThatFailsIsAskedAgainMoreAndMoreRarely(t *testing.T) {
 	}
 }
 
+func TestServerWithoutUpdatesForUsIsLeftAlone(t *testing.T) {
+	for _, status := range []int{401, 403, 404, 405, 501} {
+		w := newTower(t)
+		w.answers(status, false)
+		seat := w.seats(t, newWatch(t, Options{Least: 1, Retry: time.Nanosecond, AskAgain: never}), "", 1)[0]
+		following := func() bool {
+			seat.server.mu.Lock()
+			defer seat.server.mu.Unlock()
+			return seat.server.following
+		}
+		seat.Quiet()
+		await(t, "the answer", func() bool { return !following() })
+		if seat.Quiet() || following() {
+			t.Errorf("%d: asked again at once", status)
+		}
+	}
+}
+
 func TestServerThatFailedIsAskedAgain(t *testing.T) {
 	w := newTower(t)
 	w.answers(http.StatusInternalServerError, false)

@@ -43,6 +43,7 @@ type options struct {
 	updates       bool
 	settle        time.Duration
 	latency       int
+	again         bool
 }
 
 func main() {
@@ -63,6 +64,7 @@ func main() {
 	flag.BoolVar(&o.updates, "updates", false, "have the ponds announce updates, so that quiet feeds are closed (a server given does what it does; $MILLRACE_QUIET_AFTER=0 keeps them open)")
 	flag.DurationVar(&o.settle, "settle", 40*time.Second, "how long to wait before looking: for the first checkpoints, and for quiet feeds to be closed")
 	flag.IntVar(&o.latency, "latency", 0, "time so many single changes, each at another source, after all have been quiet")
+	flag.BoolVar(&o.again, "again", true, "stop and start again")
 	flag.BoolVar(&o.verbose, "v", false, "show the log")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -199,6 +201,9 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 		fmt.Printf("one more change of each source is at all targets after %.2f s\n", time.Since(began).Seconds())
+	}
+	if !o.again {
+		return n.Stop()
 	}
 	began = time.Now()
 	if err := n.Stop(); err != nil {
