@@ -101,6 +101,7 @@ func (s *Seat) Sleep(ctx context.Context, name string, look Look) (announced boo
 			continue
 		case <-next.C:
 		}
+		cuts := s.server.cutSoFar()
 		rows, moved, err := look(ctx)
 		if rows {
 			s.server.expect(bed)
@@ -108,7 +109,7 @@ func (s *Seat) Sleep(ctx context.Context, name string, look Look) (announced boo
 		if rows || moved || err != nil {
 			return false, err
 		}
-		s.server.looked(bed)
+		bed.cuts = cuts // those during the look may have hidden what it came too early for
 		next.Reset(s.untilLook())
 	}
 }

@@ -37,7 +37,7 @@ type server struct {
 type bed struct {
 	name                     string
 	announced, roused, doubt chan struct{}
-	cuts                     int // of the server, at the last look
+	cuts                     int // of the server, before the last look
 }
 
 func newServer(w *Watch) *server {
@@ -147,11 +147,10 @@ func (s *server) doubt() {
 	s.all(func(b *bed) chan struct{} { return b.doubt })
 }
 
-// looked notes that a look has found nothing.
-func (s *server) looked(b *bed) {
+func (s *server) cutSoFar() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.cuts = s.cuts
+	return s.cuts
 }
 
 // expect notes that a look has found what was not announced yet.
