@@ -65,7 +65,7 @@ func compareTargets(ctx context.Context, spec *replication.Spec, source *couch.D
 func (v *verifyFlags) several(out io.Writer, targets []*couch.DB, outcomes []verify.Outcome) error {
 	var text bytes.Buffer
 	encode := json.NewEncoder(&text)
-	same, differ, failed := 0, 0, 0
+	same, differ, failed, left := 0, 0, 0, int64(0)
 	for i, o := range outcomes {
 		name := targets[i].String()
 		switch {
@@ -82,6 +82,7 @@ func (v *verifyFlags) several(out io.Writer, targets []*couch.DB, outcomes []ver
 		default:
 			differ++
 		}
+		left += o.Report.B.LeftDocuments
 		switch {
 		case v.json:
 			if err := encode.Encode(o.Report); err != nil {
@@ -92,9 +93,12 @@ func (v *verifyFlags) several(out io.Writer, targets []*couch.DB, outcomes []ver
 		}
 	}
 	if v.json {
-		_ = encode.Encode(map[string]any{"type": "total", "targets": len(outcomes), "same": same, "differ": differ, "failed": failed})
+		_ = encode.Encode(map[string]any{"type": "total", "targets": len(outcomes), "same": same, "differ": differ, "failed": failed, "left_documents": left})
 	} else {
 		fmt.Fprintf(&text, "%d targets: %d hold what they should, %d differ, %d could not be verified\n", len(outcomes), same, differ, failed)
+		if left > 0 {
+			fmt.Fprintf(&text, "%d documents have left a filter, and stay as they were\n", left)
+		}
 	}
 	if !v.quiet {
 		if _, err := out.Write(text.Bytes()); err != nil {

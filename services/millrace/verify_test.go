@@ -239,7 +239,19 @@ func TestVerifyOfADocumentWithTargets(t *testing.T) {
 	require.Contains(t, lines[2]["error"], "not_found")
 	require.Contains(t, lines[3]["error"], "filters.bad")
 	require.Equal(t, false, lines[4]["same"])
-	require.Equal(t, map[string]any{"type": "total", "targets": 5., "same": 2., "differ": 1., "failed": 2.}, lines[5])
+	require.Equal(t, map[string]any{"type": "total", "targets": 5., "same": 2., "differ": 1., "failed": 2., "left_documents": 0.}, lines[5])
+
+	// What joe had becomes ann's: it is not taken from him.
+	withDB(t, p.x, func(db *couch.DB) {
+		doc, err := db.Get(t.Context(), "joe-1", nil)
+		require.NoError(t, err)
+		_, err = db.Put(t.Context(), "joe-1", bytes.Replace(doc, []byte(`"owner":"joe"`), []byte(`"owner":"sue"`), 1), nil)
+		require.NoError(t, err)
+	})
+	code, out, message = runVerify(t.Context(), "--document", document(""))
+	require.Equal(t, exitOK, code, out+message)
+	require.Contains(t, out, `"joe-1" left filter at B [1-`)
+	require.Contains(t, out, "1 documents have left a filter, and stay as they were\n")
 
 	code, out, message = runVerify(t.Context(), "-q", "--document", document(fmt.Sprintf(",%q", z)))
 	require.Equal(t, exitDifferent, code)
