@@ -138,14 +138,15 @@ func (s *server) answered() {
 func (s *server) over() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.asleep) == 0 && s.quiet < s.o.Least {
-		return errUnused
-	}
 	now := time.Now()
 	for _, until := range s.expected {
 		if now.After(until) {
 			return errSilent
 		}
+	}
+	// Who waits to hear of a change is awake, and perhaps nobody else sleeps.
+	if len(s.expected) == 0 && len(s.asleep) == 0 && s.quiet < s.o.Least {
+		return errUnused
 	}
 	return nil
 }

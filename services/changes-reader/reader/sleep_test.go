@@ -377,24 +377,27 @@ func TestFeedsStayOpenWhereUpdatesAreNotOffered(t *testing.T) {
 }
 
 func TestSilentServerIsFoundOutAndNotReliedOn(t *testing.T) {
-	t.Parallel()
-	const n = 3
-	h := newHouse(t, millpond.Options{SilentUpdates: true})
-	h.create("_global_changes")
-	p := pipelinetest.Start(t, sleepers(quiet.Options{Look: 200 * time.Millisecond, Grace: time.Millisecond}))
-	for i := range n {
-		h.create(name(i))
-		h.feed(p, h.url, name(i))
-	}
-	h.asleep(p)
-	h.write(name(0), "doc")
-	comes(t, p, fmt.Sprintf("%x", name(0)), "doc")
-	p.Await("feeds to be open", func() bool { return h.open("changes") == n && h.open("updates") == 0 })
-	asked := h.asked()
-	h.write(name(1), "doc")
-	comes(t, p, fmt.Sprintf("%x", name(1)), "doc")
-	if h.asked() != asked {
-		t.Error("the server was asked again at once")
+	for _, n := range []int{1, 3} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, millpond.Options{SilentUpdates: true})
+			h.create("_global_changes")
+			p := pipelinetest.Start(t, sleepers(quiet.Options{Look: 200 * time.Millisecond, Grace: time.Millisecond}))
+			for i := range n {
+				h.create(name(i))
+				h.feed(p, h.url, name(i))
+			}
+			h.asleep(p)
+			h.write(name(0), "doc")
+			comes(t, p, fmt.Sprintf("%x", name(0)), "doc")
+			p.Await("feeds to be open", func() bool { return h.open("changes") == n && h.open("updates") == 0 })
+			asked := h.asked()
+			h.write(name(n-1), "another")
+			comes(t, p, fmt.Sprintf("%x", name(n-1)), "another")
+			if h.asked() != asked {
+				t.Error("the server was asked again at once")
+			}
+		})
 	}
 }
 
