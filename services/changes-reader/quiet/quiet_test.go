@@ -326,7 +326,7 @@ func TestOnlyAChangeThatShouldHaveBeenAnnouncedIsSuspicious(t *testing.T) {
 		}
 		c.between(s, b)
 		s.expect(b)
-		s.rise(b) // and nobody else sleeps
+		s.rise(b)                    // and nobody else sleeps
 		time.Sleep(time.Microsecond) // for the clock to move
 		if silent := s.over() == errSilent; silent != c.silent {
 			t.Errorf("%s: silent is %v", name, silent)
