@@ -229,6 +229,25 @@ func TestInterruptedFanOutGoesOnWhereEachTargetWas(t *testing.T) {
 	f.verify(program.ExitOK, "--document", f.document(""))
 }
 
+// What has come to its end before Ctrl-C has, and says so.
+func TestInterruptLeavesCompletedTargetsCompleted(t *testing.T) {
+	f := newOwners(t, 2, 20)
+	stuck := f.targets[1]
+	through(t, &stuck).Add(chaosproxy.Rule{Match: chaosproxy.On(chaosproxy.BulkDocs), Do: chaosproxy.Hang()})
+	r := f.replicate(f.source, f.targets[0], stuck)
+	r.Until(func(e program.Event) bool { return e.Type == "state" && e.State == "completed" })
+	if code := r.Interrupt(); code != program.ExitInterrupted {
+		t.Errorf("exit code %d after Ctrl-C", code)
+	}
+	byTarget, total := summaries(r)
+	if e := byTarget[f.targets[0]+"/"]; !e.OK || !e.Result.OK || e.DocsWritten != 20 {
+		t.Errorf("the one that was completed: %+v", e)
+	}
+	if e := byTarget[stuck+"/"]; e.OK || total.Completed != 1 || total.Failed != 0 {
+		t.Errorf("the other: %+v, together: %+v", e, total)
+	}
+}
+
 // A second Ctrl-C does not wait for what the first one does.
 func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	s := onMillponds(t)

@@ -200,11 +200,14 @@ func (r *replicateFlags) replicate(cmd *cobra.Command, n *node.Client, spec *rep
 	return out, err
 }
 
-// result finds what CouchDB's replicator would say at the end, if it is the end.
+// result finds what CouchDB's replicator would say at the end, if it is the end: also of a target that had
+// come to it when the others were interrupted.
 func (r *replicateFlags) result(ctx context.Context, n *node.Client, out *display, id string) error {
 	if !out.finished {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
 	job, _, err := n.Jobs().Read(ctx, id)
 	if err != nil {
 		return failedError(err)
