@@ -15,6 +15,10 @@
 // edited at the end wherever it still exists; then it is offered whole, and has to
 // arrive.
 //
+// And of one database that is replicated to several, each with a filter of its own, while documents pass from
+// one filter to another: every leaf that a target's filter chooses is there, and nothing that it never
+// chose. What has left the filter may stay as it was.
+//
 // # What is not proven
 //
 // A seed repeats the operations and faults, not the moments at which processes see

@@ -28,11 +28,16 @@ type failure struct {
 	Reason string `json:"reason"`
 }
 
-// args are what a replication is told: small batches and checkpoints often, so that
-// a short run has a long history, and little patience with servers that hang.
+// args are what a replication is told.
 func args(from, to *side) []string {
+	return append([]string{from.via(), to.via(), "--continuous"}, tuning()...)
+}
+
+// tuning is small batches and checkpoints often, so that a short run has a long history, and little
+// patience with servers that hang.
+func tuning() []string {
 	return []string{
-		from.via(), to.via(), "--continuous", "--retries", "0", "--batch-size", "20",
+		"--retries", "0", "--batch-size", "20",
 		"--checkpoint-interval", "500ms", "--connection-timeout", "3s", "--stall-interval", "2s",
 	}
 }

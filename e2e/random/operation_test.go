@@ -23,6 +23,9 @@ type editor struct {
 	kept  map[string]bool // documents that b refused in some revision
 	gone  map[string]bool // documents purged somewhere
 	count map[string]int  // of operations that changed something
+	last  string          // document of the newest operation
+	// mark adds to what is written of a document; nil adds nothing.
+	mark func(t *rapid.T, doc map[string]any)
 }
 
 func newEditor(sides ...*side) *editor {
@@ -32,11 +35,23 @@ func newEditor(sides ...*side) *editor {
 func (e *editor) side(t *rapid.T) *side { return rapid.SampledFrom(e.sides).Draw(t, "side") }
 
 func (e *editor) id(t *rapid.T) string {
-	n := rapid.IntRange(0, documents-1).Draw(t, "doc")
+	e.last = idOf(rapid.IntRange(0, documents-1).Draw(t, "doc"))
+	return e.last
+}
+
+func idOf(n int) string {
 	if n%10 == 0 {
 		return fmt.Sprintf("ä/%d+ %%", n)
 	}
 	return fmt.Sprintf("doc-%02d", n)
+}
+
+// marked is a document with its marks.
+func (e *editor) marked(t *rapid.T, doc map[string]any) map[string]any {
+	if e.mark != nil {
+		e.mark(t, doc)
+	}
+	return doc
 }
 
 // next is a number that no other revision or content of the run has.
@@ -92,7 +107,7 @@ func (e *editor) remove(t *rapid.T) {
 }
 
 func (e *editor) put(t *rapid.T, s *side, id string, doc map[string]any, what string) {
-	if _, done := s.may(t, http.MethodPut, "/"+escape(id), marshal(t, doc)); done {
+	if _, done := s.may(t, http.MethodPut, "/"+escape(id), marshal(t, e.marked(t, doc))); done {
 		e.count[what]++
 	}
 }
@@ -128,7 +143,7 @@ func (e *editor) conflict(t *rapid.T) {
 		}
 		doc["_attachments"] = attachments
 	}
-	s.must(t, http.MethodPost, "/_bulk_docs", marshal(t, map[string]any{"new_edits": false, "docs": []any{doc}}))
+	s.must(t, http.MethodPost, "/_bulk_docs", marshal(t, map[string]any{"new_edits": false, "docs": []any{e.marked(t, doc)}}))
 	e.count["conflict"]++
 }
 

@@ -167,6 +167,9 @@ type document struct {
 	Revisions   revisions                 `json:"_revisions"`
 	Attachments map[string]map[string]any `json:"_attachments"`
 	Refuse      bool                      `json:"refuse"`
+	// Owner and N are nil where the document has none.
+	Owner *string `json:"owner"`
+	N     *int    `json:"n"`
 }
 
 type revisions struct {
@@ -265,5 +268,10 @@ func (s *side) becomes(t fataler, what func() string, ask func() bool) {
 	}
 }
 
-// escape makes an id a segment of a path, in which CouchDB takes "+" for a space.
-func escape(id string) string { return strings.ReplaceAll(url.PathEscape(id), "+", "%2B") }
+// escape makes an id a segment of a path, in which CouchDB takes "+" for a space; that of a design document is two.
+func escape(id string) string {
+	if name, ok := strings.CutPrefix(id, "_design/"); ok {
+		return "_design/" + escape(name)
+	}
+	return strings.ReplaceAll(url.PathEscape(id), "+", "%2B")
+}
