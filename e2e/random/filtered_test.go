@@ -18,6 +18,9 @@ import (
 // wishes is how many targets there are.
 const wishes = 5
 
+// someFaults are as many as a short run meets: each may cost seconds, which are the run's.
+const someFaults = 25
+
 func TestTargetsHoldWhatTheirFiltersChooseWhileDocumentsChangeHands(t *testing.T) {
 	seeds(t, func(t *testing.T) { chosen(t, startPond(t), startPond(t)) })
 }
@@ -90,7 +93,11 @@ func runFiltered(test *testing.T, t *rapid.T, source *side, targets []*target) {
 		},
 		"edit": e.edit, "edit again": e.edit, "edit once more": e.edit, "conflict": e.conflict, "delete": e.remove, "attach": e.attach,
 		"rare": func(t *rapid.T) {
-			switch rapid.IntRange(0, 6).Draw(t, "what") {
+			what := rapid.IntRange(0, 6).Draw(t, "what")
+			if long == 0 && len(faults) >= someFaults {
+				what = max(what, 5)
+			}
+			switch what {
 			case 0, 1:
 				faults = append(faults, fail(t, source))
 			case 2, 3, 4:
