@@ -117,6 +117,27 @@ func (b *Broker) forget(stream, consumer string) {
 	}
 }
 
+// Handled is up to which sequence of a stream a durable consumer has had everything acknowledged; 0 where
+// there is no such consumer.
+func (b *Broker) Handled(ctx context.Context, stream, durable string) (uint64, error) {
+	var handled uint64
+	err := b.insist(ctx, func(ctx context.Context) error {
+		c, err := b.js.Consumer(ctx, stream, durable)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		handled = c.CachedInfo().AckFloor.Stream
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look at consumer %s of %s: %w", durable, stream, err)
+	}
+	return handled, nil
+}
+
 // Count says how many messages a stream has under a subject, wildcards included.
 func (b *Broker) Count(ctx context.Context, stream, subject string) (uint64, error) {
 	var n uint64

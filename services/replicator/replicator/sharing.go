@@ -11,6 +11,7 @@ import (
 
 	"millrace/pkg/broker"
 	"millrace/pkg/directory"
+	"millrace/pkg/rounds"
 	millracev1 "millrace/proto/millrace/v1"
 )
 
@@ -25,14 +26,16 @@ type sharing struct {
 	locks map[string]*keyLock
 	known map[string]*floors // by feed
 	looks map[string]feedLook
+
+	looking rounds.Rounds[string, struct{}, feedLook]
 }
 
 // feedLook is what was found when somebody looked after a feed.
 type feedLook struct {
 	at   time.Time
 	head uint64 // of its log, or 0
-	// there: the feed is; trimmed: its log is not.
-	there, trimmed bool
+	// there: the feed is; trimmed: its log is not; behind: the selector has not done with the log's head.
+	there, trimmed, behind bool
 }
 
 // keyLock lets one run of this process at a time look for a feed. Two processes that look at once may
@@ -117,6 +120,9 @@ func (s *sharing) head(ctx context.Context, feed *millracev1.Feed) (uint64, erro
 	return head, nil
 }
 
+// selectorStage is the durable consumer of the feeds' logs.
+const selectorStage = "selector"
+
 // look looks after a feed that does not move, for all of its runs: what was found is believed for
 // maxAge.
 func (s *sharing) look(ctx context.Context, feed string, maxAge time.Duration) (feedLook, error) {
@@ -126,12 +132,22 @@ func (s *sharing) look(ctx context.Context, feed string, maxAge time.Duration) (
 	if ok && time.Since(known.at) < maxAge {
 		return known, nil
 	}
+	return s.looking.Do(ctx, feed, struct{}{}, func(ctx context.Context, _ []struct{}) (feedLook, error) { return s.lookNow(ctx, feed) })
+}
+
+func (s *sharing) lookNow(ctx context.Context, feed string) (feedLook, error) {
 	l := feedLook{at: time.Now()}
-	b, err := s.batch(s.broker.Last(ctx, s.broker.Streams().Changes, s.broker.Subjects().Changes(feed)))
+	last, err := s.broker.Last(ctx, s.broker.Streams().Changes, s.broker.Subjects().Changes(feed))
+	b, err := s.batch(last, err)
 	if err != nil && !errors.Is(err, broker.ErrGone) {
 		return l, err
 	}
 	l.head, l.trimmed = b.GetOrdinal(), err != nil
+	handled, err := s.broker.Handled(ctx, s.broker.Streams().Changes, selectorStage)
+	if err != nil {
+		return l, err
+	}
+	l.behind = !l.trimmed && handled < last.Sequence
 	_, _, err = s.feeds.Read(ctx, feed)
 	if err != nil && !errors.Is(err, directory.ErrUnknown) {
 		return l, err

@@ -24,6 +24,10 @@ type stallWatch struct {
 // two queues is in the hands of a stage and still in the first of them.
 const idleLooks = 2
 
+// idleLooksBehind is after how many looks a batch is asked for that the selector may have in hand: large
+// ones take their time, another feed's may hang, and asking for them again makes it worse.
+const idleLooksBehind = 24
+
 // checkStall looks after a run whose watermark stands. Batches that were passed over, or that
 // the selector may never have seen, are routed again from the feed's log; a
 // batch that was routed and is in no queue is lost, and a new run reads it again.
@@ -50,7 +54,11 @@ func (r *run) checkStall(ctx context.Context) error {
 	switch holes := r.mark.Holes(1); {
 	case len(holes) == 0 || holes[0].Reason == watermark.Unrouted:
 		// Most likely the selector has not got to it yet.
-		if r.stall.idle++; r.stall.idle < idleLooks {
+		patience := idleLooks
+		if feed.behind {
+			patience = idleLooksBehind
+		}
+		if r.stall.idle++; r.stall.idle < patience {
 			return nil
 		}
 		_, err := r.replay(ctx, r.mark.Ordinal()+1, head)
