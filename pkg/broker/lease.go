@@ -77,7 +77,7 @@ func (b *Broker) AcquireLease(ctx context.Context, name, holder string, ttl time
 		record: leaseRecord{Holder: holder, Sign: s.id, Token: nuid.Next(), Since: time.Now().UTC().Format(time.RFC3339)},
 	}
 	l.life, l.kill = context.WithCancel(context.WithoutCancel(ctx))
-	if err := l.acquire(ctx); err != nil {
+	if err := b.signs.turn(ctx, l); err != nil {
 		l.kill()
 		return nil, fmt.Errorf("lease %s: %w", name, err)
 	}

@@ -18,6 +18,10 @@ import (
 // leader soon.
 const leaseAttempts = 6
 
+// acquiring is how many leases are acquired at once: a thousand jobs that begin must not keep the renewal
+// of the sign that all of them hang on waiting behind them, in the broker and before it.
+const acquiring = 32
+
 // minLeaseTTL is the broker's: it counts times to live in whole seconds.
 const minLeaseTTL = time.Second
 
@@ -42,11 +46,12 @@ type sign struct {
 // signs are those of one connection, one for each time to live.
 type signs struct {
 	making  chan struct{} // has room for the one who looks for one or makes it
+	turns   chan struct{} // has room for those who acquire leases
 	current map[time.Duration]*sign
 }
 
 func newSigns() *signs {
-	return &signs{making: make(chan struct{}, 1), current: map[time.Duration]*sign{}}
+	return &signs{making: make(chan struct{}, 1), turns: make(chan struct{}, acquiring), current: map[time.Duration]*sign{}}
 }
 
 // enter returns a sign that is alive, for one more user.
@@ -66,6 +71,18 @@ func (s *signs) enter(ctx context.Context, b *Broker, holder string, ttl time.Du
 	}
 	s.current[ttl] = c
 	return c, nil
+}
+
+// turn acquires a lease when it is its turn.
+func (s *signs) turn(ctx context.Context, l *Lease) error {
+	select {
+	case s.turns <- struct{}{}:
+	case <-ctx.Done():
+		l.leave(ctx)
+		return ctx.Err()
+	}
+	defer func() { <-s.turns }()
+	return l.acquire(ctx)
 }
 
 func (b *Broker) newSign(ctx context.Context, holder string, ttl time.Duration) (*sign, error) {

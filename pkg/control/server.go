@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"millrace/pkg/broker"
@@ -23,9 +22,14 @@ import (
 	millracev1 "millrace/proto/millrace/v1"
 )
 
-// atOnce bounds the requests that one server works on: a database that hangs
-// must not keep others from their checkpoints.
-const atOnce = 64
+const (
+	// atOnce bounds the requests that one server works on: a database that hangs
+	// must not keep others from their checkpoints.
+	atOnce = 64
+	// queued is how many requests wait for a server: one for each of as many jobs that begin at once. What
+	// comes beyond is dropped, and asked for again after [silence].
+	queued = 1 << 16
+)
 
 // Server answers requests about the databases of one side at one site. Any
 // number of servers may run; each request is answered by one.
@@ -44,31 +48,38 @@ func NewServer(b *broker.Broker, pool *endpoint.Pool, side Side, site string, lo
 
 // Run answers requests until ctx ends, and waits for those under way.
 func (s *Server) Run(ctx context.Context) error {
-	requests := make(chan *nats.Msg, atOnce)
+	requests := make(chan *nats.Msg, queued)
 	subject := s.broker.Subjects().Control(string(s.side), s.site)
 	sub, err := s.broker.Conn().ChanQueueSubscribe(subject, "control", requests)
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", subject, err)
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone, and with it the subscription
-	var group errgroup.Group
-	group.SetLimit(atOnce)
+	places := make(chan struct{}, atOnce)
+	var group sync.WaitGroup
+	defer group.Wait()
 	for {
 		select {
 		case <-ctx.Done():
-			return group.Wait()
+			return nil
 		case msg := <-requests:
-			group.Go(func() error {
-				s.serve(ctx, msg)
-				return nil
-			})
+			group.Go(func() { s.serve(ctx, msg, places) })
 		}
 	}
 }
 
-func (s *Server) serve(ctx context.Context, msg *nats.Msg) {
+// serve answers a request when there is a place. Who asked hears that it is in hand before that: a
+// request that is repeated because it waits makes all wait longer.
+func (s *Server) serve(ctx context.Context, msg *nats.Msg, places chan struct{}) {
 	stop := s.working(msg)
+	select {
+	case places <- struct{}{}:
+	case <-ctx.Done():
+		stop()
+		return // it is asked again, and another service takes it
+	}
 	reply := s.answer(ctx, msg.Data)
+	<-places
 	stop()
 	payload, err := proto.Marshal(reply)
 	if err == nil {

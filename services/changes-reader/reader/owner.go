@@ -82,10 +82,11 @@ func (svc *Service) own(ctx context.Context, f *millracev1.Feed, epoch uint64) e
 
 const (
 	// gatherStep is how often it is looked who has joined, gatherLook how often those are looked after who
-	// have not, and gatherMax how long a feed waits at most.
+	// have not, and gatherMax how long a feed waits at most for the next one: a target that does not answer
+	// delays the others by that, and a thousand that begin may take minutes.
 	gatherStep = 5 * time.Millisecond
-	gatherLook = 500 * time.Millisecond
-	gatherMax  = time.Minute
+	gatherLook = time.Second
+	gatherMax  = 20 * time.Second
 )
 
 // gather waits for the jobs that are about to join a new feed: what is read before they have joined has to
@@ -95,12 +96,16 @@ func (o *ownership) gather(ctx context.Context) error {
 	for _, job := range o.feed.Expected {
 		missing[job] = true
 	}
-	for began, looked := time.Now(), time.Now(); ; {
+	for joined, looked := time.Now(), time.Now(); ; {
+		before := len(missing)
 		for _, entry := range o.roster() {
 			delete(missing, entry.Job)
 		}
 		now := time.Now()
-		if len(missing) == 0 || now.Sub(began) >= gatherMax {
+		if len(missing) < before {
+			joined = now
+		}
+		if len(missing) == 0 || now.Sub(joined) >= gatherMax {
 			return nil
 		}
 		if now.Sub(looked) >= gatherLook {
@@ -118,9 +123,12 @@ func (o *ownership) gather(ctx context.Context) error {
 // lookAfter forgets jobs that are not about to begin any more.
 func (o *ownership) lookAfter(ctx context.Context, missing map[string]bool) error {
 	for id := range missing {
-		job, err := o.svc.jobs.Newest(ctx, id)
-		if err != nil && !errors.Is(err, directory.ErrUnknown) {
-			return err
+		// What is known may be a little old, and then a little later.
+		job, err := o.svc.jobs.Known(id), error(nil)
+		if job == nil {
+			if job, err = o.svc.jobs.Newest(ctx, id); err != nil && !errors.Is(err, directory.ErrUnknown) {
+				return err
+			}
 		}
 		if job == nil || job.Active && job.Feed != o.feed.Id || !job.Active && job.State != string(replication.Initializing) {
 			delete(missing, id)
