@@ -26,6 +26,9 @@ const (
 	askAgain = 100 * time.Millisecond
 )
 
+// noResponders is the status of the server's answer where nobody has subscribed.
+const noResponders = "503"
+
 // headerWorking marks a message that is not the reply yet.
 const headerWorking = "Millrace-Working"
 
@@ -88,11 +91,13 @@ func (c *Client) insist(ctx context.Context, side Side, site, subject string, pa
 func (c *Client) ask(ctx context.Context, subject string, payload []byte) (*millracev1.DatabaseReply, error) {
 	conn := c.broker.Conn()
 	inbox := conn.NewInbox()
-	answers, err := conn.SubscribeSync(inbox)
+	// Not SubscribeSync, whose channel takes half a megabyte.
+	answers := make(chan *nats.Msg, 16)
+	sub, err := conn.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err
 	}
-	defer answers.Unsubscribe() //nolint:errcheck // the connection may be closed, and with it the subscription
+	defer sub.Unsubscribe() //nolint:errcheck // the connection may be closed, and with it the subscription
 	if err := conn.PublishRequest(subject, inbox, payload); err != nil {
 		return nil, err
 	}
@@ -112,8 +117,20 @@ func (c *Client) ask(ctx context.Context, subject string, payload []byte) (*mill
 	}
 }
 
-func next(ctx context.Context, answers *nats.Subscription) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, silence)
-	defer cancel()
-	return answers.NextMsgWithContext(ctx)
+// next returns the next message. The error of a service that says nothing for too long is
+// context.DeadlineExceeded.
+func next(ctx context.Context, answers <-chan *nats.Msg) (*nats.Msg, error) {
+	patience := time.NewTimer(silence)
+	defer patience.Stop()
+	select {
+	case msg := <-answers:
+		if len(msg.Data) == 0 && msg.Header.Get("Status") == noResponders {
+			return nil, nats.ErrNoResponders
+		}
+		return msg, nil
+	case <-patience.C:
+		return nil, context.DeadlineExceeded
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

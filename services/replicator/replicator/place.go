@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"millrace/pkg/broker"
 	"millrace/pkg/couch"
@@ -34,7 +35,14 @@ type place struct {
 
 // choose finds the place where the run begins. updateSeq is where the source was when the
 // run had not looked at any feed yet.
-func (r *run) choose(ctx context.Context, updateSeq []byte) (*place, error) {
+func (r *run) choose(ctx context.Context, lock *keyLock, updateSeq []byte) (*place, error) {
+	key := r.passKey()
+	if r.job.Continuous {
+		key = r.liveKey()
+	}
+	if made := lock.just(key); made != nil && bytes.Equal(made.Since, r.progress.StartSeq) && !r.pushesDown() {
+		return &place{feed: made, joins: true}, nil
+	}
 	if !r.job.Continuous {
 		return r.choosePass(ctx, nil, 0)
 	}
@@ -248,14 +256,18 @@ func (r *run) others() (ids []string) {
 // before the feed knows of it: what the feed brings is for a run that is known. Whoever finds
 // it done by half does the rest.
 func (r *run) enter(ctx context.Context, updateSeq []byte) error {
-	unlock, err := r.m.sharing.lock(ctx, r.sourceKey())
+	lock, unlock, err := r.m.sharing.lock(ctx, r.sourceKey())
 	if err != nil {
 		return err
 	}
+	unlock = sync.OnceFunc(unlock)
 	defer unlock()
-	p, err := r.choose(ctx, updateSeq)
+	p, err := r.choose(ctx, lock, updateSeq)
 	if err != nil {
 		return err
+	}
+	if p.joins {
+		unlock() // those behind find the same
 	}
 	r.progress.Ordinal = p.ordinal
 	if err := r.become(ctx, p.feed); err != nil {
@@ -264,7 +276,11 @@ func (r *run) enter(ctx context.Context, updateSeq []byte) error {
 	if p.joins {
 		return r.join(ctx, p.feed)
 	}
-	return r.open(ctx, p)
+	if err := r.open(ctx, p); err != nil {
+		return err
+	}
+	lock.make(p.feed)
+	return nil
 }
 
 // become makes the run the job's current one, in this feed.

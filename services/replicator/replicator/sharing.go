@@ -43,6 +43,39 @@ type feedLook struct {
 type keyLock struct {
 	held    chan struct{} // has room for the one who holds it
 	holders int           // and those who wait
+	// made are the feeds that holders have just made, by key: those who waited meanwhile find them without
+	// asking.
+	made map[string]madeFeed
+}
+
+// madeFeed is a feed as it was made.
+type madeFeed struct {
+	feed *millracev1.Feed
+	at   time.Time
+}
+
+// madeAge is how long a feed that was just made is taken for one whose log is complete. What is wrong about
+// that is a gap, which is always noticed.
+const madeAge = 5 * time.Second
+
+// just returns the feed with the key that was just made by one who held the lock; nil for none. The caller
+// holds it.
+func (l *keyLock) just(key string) *millracev1.Feed {
+	if m, ok := l.made[key]; ok && time.Since(m.at) < madeAge {
+		return m.feed
+	}
+	return nil
+}
+
+// make notes a feed that was made. The caller holds the lock.
+func (l *keyLock) make(feed *millracev1.Feed) {
+	if feed == nil || feed.Key == "" {
+		return
+	}
+	if l.made == nil {
+		l.made = map[string]madeFeed{}
+	}
+	l.made[feed.Key] = madeFeed{feed, time.Now()}
 }
 
 func newSharing(b *broker.Broker, feeds *directory.Feeds, jobs *directory.Jobs) *sharing {
@@ -50,9 +83,9 @@ func newSharing(b *broker.Broker, feeds *directory.Feeds, jobs *directory.Jobs) 
 }
 
 // lock waits until nobody else looks for feeds of the source.
-func (s *sharing) lock(ctx context.Context, source string) (unlock func(), err error) {
+func (s *sharing) lock(ctx context.Context, source string) (l *keyLock, unlock func(), err error) {
 	s.mu.Lock()
-	l := s.locks[source]
+	l = s.locks[source]
 	if l == nil {
 		l = &keyLock{held: make(chan struct{}, 1)}
 		s.locks[source] = l
@@ -68,10 +101,10 @@ func (s *sharing) lock(ctx context.Context, source string) (unlock func(), err e
 	}
 	select {
 	case l.held <- struct{}{}:
-		return func() { <-l.held; leave() }, nil
+		return l, func() { <-l.held; leave() }, nil
 	case <-ctx.Done():
 		leave()
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 }
 
