@@ -30,7 +30,6 @@ func Main(program, purpose string, run Service) {
 
 // Program is [Main] with its arguments, and returns the exit code.
 func Program(program, purpose string, args []string, run Service) int {
-	LimitMemory()
 	c := FromEnvironment()
 	f := pflag.NewFlagSet(program, pflag.ContinueOnError)
 	f.Usage = func() {
@@ -54,6 +53,7 @@ func Program(program, purpose string, args []string, run Service) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	go LimitMemory(ctx)
 	env, err := Open(ctx, c, program, nil, log)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -22,7 +22,7 @@ func run() int {
 	defer stop()
 	// The first signal ends the work in order, with a last checkpoint; the second one at once.
 	context.AfterFunc(ctx, stop)
-	service.LimitMemory()
+	go service.LimitMemory(ctx)
 	root := newRootCommand()
 	err := root.ExecuteContext(ctx)
 	var code *exitError

@@ -28,6 +28,7 @@ type sharing struct {
 	looks map[string]feedLook
 
 	looking rounds.Rounds[string, struct{}, feedLook]
+	heads   rounds.Rounds[string, struct{}, uint64]
 }
 
 // feedLook is what was found when somebody looked after a feed.
@@ -125,6 +126,10 @@ func (s *sharing) current(ctx context.Context, key string) (*millracev1.Feed, ui
 // head is the newest ordinal of the feed, as far as anybody can tell: what its log says, or, where
 // that was trimmed to its end, what is known of batches that were routed.
 func (s *sharing) head(ctx context.Context, feed *millracev1.Feed) (uint64, error) {
+	return s.heads.Do(ctx, feed.Id, struct{}{}, func(ctx context.Context, _ []struct{}) (uint64, error) { return s.headNow(ctx, feed) })
+}
+
+func (s *sharing) headNow(ctx context.Context, feed *millracev1.Feed) (uint64, error) {
 	newest, err := s.batch(s.broker.Last(ctx, s.broker.Streams().Changes, s.broker.Subjects().Changes(feed.Id)))
 	if !errors.Is(err, broker.ErrGone) {
 		return newest.GetOrdinal(), err
