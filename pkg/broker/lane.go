@@ -165,8 +165,11 @@ func (s *subscription) streamName(ctx context.Context) (string, error) {
 	return name, nil
 }
 
+// consumerName is the name in the broker of a durable consumer that is told what it filters.
+func (b *Broker) consumerName(durable string) string { return b.topology.namespace + "_" + durable }
+
 func (s *subscription) consumerConfig() jetstream.ConsumerConfig {
-	name, filter := s.b.topology.namespace+"_"+s.o.Durable, s.o.Filter
+	name, filter := s.b.consumerName(s.o.Durable), s.o.Filter
 	if len(filter) == 0 {
 		name, filter = name+"_"+Token(s.topic), []string{s.topic}
 	}

@@ -117,12 +117,12 @@ func (b *Broker) forget(stream, consumer string) {
 	}
 }
 
-// Handled is up to which sequence of a stream a durable consumer has had everything acknowledged; 0 where
-// there is no such consumer.
+// Handled is up to which sequence of a stream a durable consumer, as [SubscriberOptions] name it with a
+// filter, has had everything acknowledged; 0 where there is no such consumer.
 func (b *Broker) Handled(ctx context.Context, stream, durable string) (uint64, error) {
 	var handled uint64
 	err := b.insist(ctx, func(ctx context.Context) error {
-		c, err := b.js.Consumer(ctx, stream, durable)
+		c, err := b.js.Consumer(ctx, stream, b.consumerName(durable))
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			return nil
 		}

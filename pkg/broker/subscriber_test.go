@@ -310,3 +310,24 @@ func TestInstancesOfAStageShareItsWork(t *testing.T) {
 		}
 	})
 }
+
+// What a stage has in hand is not handled, nor what comes behind it.
+func TestHandledIsUpToWhatAStageHasAcknowledged(t *testing.T) {
+	b := newBroker(t, broker.Limits{})
+	subject := b.Subjects().Write("default", "job")
+	handled := func() uint64 {
+		n, err := b.Handled(testContext(t), b.Streams().Write, "stage")
+		require.NoError(t, err)
+		return n
+	}
+	require.Zero(t, handled(), "there is no such consumer")
+	messages, _ := subscribe(t, b, subject, broker.SubscriberOptions{
+		Durable: "stage", Stream: b.Streams().Write, Filter: []string{subject}, InFlight: 2, PerSubject: 2, AckSync: true,
+	})
+	publish(t, b, subject, "a", "b")
+	first, second := receive(t, messages), receive(t, messages)
+	require.Zero(t, handled())
+	second.Ack()
+	first.Ack()
+	require.Eventually(t, func() bool { return handled() == 2 }, 30*time.Second, time.Millisecond)
+}

@@ -11,8 +11,7 @@ import (
 
 // fetchPatience is how long a filter function is asked for, at a source that does not
 // answer or a site where no service runs: as long as CouchDB's worker for a document of _replicator has
-// (couch_replicator_doc_processor_worker, 61 s). A source where nobody listens is given up after its retries, 8 s, as
-// CouchDB's _replicate does.
+// (couch_replicator_doc_processor_worker, 61 s).
 //
 // There can be no job without it: its id is made of the code, and its key, lease and checkpoints are named by the
 // id. Whoever keeps replication documents submits them again when the error is [control.ErrFilter], as CouchDB does

@@ -135,6 +135,9 @@ const (
 
 func (r *run) batchRows() uint32 {
 	rows, most := uint64(directory.Tuning(r.job).GetBatchRows()), uint64(batchesOfFunctions)
+	if rows == 0 {
+		return 0 // the reader's default
+	}
 	switch f := r.job.GetFilter(); {
 	case len(f.GetSelector()) > 0 && r.docSize > 0:
 		most = min(batchesOfSelectors, bytesOfBatch/r.docSize/rows, rowsOfBatch/rows)
